@@ -1,0 +1,179 @@
+"""A pinhole camera with OpenCV's lens distortion, and the readers of calibration files.
+
+`x_cam = R_cam_world @ x_world + t_cam_world`; pixel centres at integers. Rays are (x/z, y/z) in camera axes.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kinelift.errors import InputError, RecordError
+from kinelift.records import _Record, frozen_array
+
+
+@dataclass(frozen=True, eq=False)
+class Camera(_Record):
+    """Intrinsics and pose, constant or per frame.
+
+    Attributes:
+        K: (3, 3) or (T, 3, 3) pixels.
+        R_cam_world: (3, 3) or (T, 3, 3) rotation, world to camera.
+        t_cam_world: (3,) or (T, 3) metres.
+        image_size: (width, height) pixels.
+        distortion: (5,) OpenCV's k1, k2, p1, p2, k3.
+    """
+
+    K: np.ndarray
+    R_cam_world: np.ndarray
+    t_cam_world: np.ndarray
+    image_size: tuple[int, int]
+    distortion: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, tail in (("K", (3, 3)), ("R_cam_world", (3, 3)), ("t_cam_world", (3,))):
+            per_frame = np.ndim(getattr(self, name)) == len(tail) + 1
+            frozen_array(self, name, (None, *tail) if per_frame else tail)
+        frozen_array(self, "distortion", (5,))
+        if np.abs(self.R_cam_world @ np.swapaxes(self.R_cam_world, -1, -2) - np.eye(3)).max() > 1e-4:
+            raise RecordError("R_cam_world: expected a rotation")
+        if not (self.K[..., 0, 0] > 0).all() or not (self.K[..., 1, 1] > 0).all():
+            raise RecordError("K: expected positive focal lengths")
+
+    @classmethod
+    def from_focal(cls, focal_px: float, image_size: tuple[int, int]) -> Camera:
+        """A camera at the origin with square pixels and the principal point in the middle."""
+        w, h = image_size
+        K = np.array([[focal_px, 0, (w - 1) / 2], [0, focal_px, (h - 1) / 2], [0, 0, 1]])
+        return cls(K, np.eye(3), np.zeros(3), image_size, np.zeros(5))
+
+    @property
+    def focal_px(self) -> float:
+        """Mean focal length, pixels."""
+        return float((self.K[..., 0, 0] + self.K[..., 1, 1]).mean() / 2)
+
+    def to_camera(self, x_world: np.ndarray) -> np.ndarray:
+        """World points (T, ..., 3) or (..., 3) in camera axes."""
+        if self.R_cam_world.ndim == 3:
+            extra = (1,) * (x_world.ndim - 2)
+            t = self.t_cam_world.reshape(-1, *extra, 3)
+            return np.einsum("tij,t...j->t...i", self.R_cam_world, x_world) + t
+        return x_world @ self.R_cam_world.T + self.t_cam_world
+
+    def project(self, x_world: np.ndarray) -> np.ndarray:
+        """Pixels (..., 2) of world points (..., 3); NaN behind the camera."""
+        return self.project_camera(self.to_camera(x_world))
+
+    def project_camera(self, x_cam: np.ndarray) -> np.ndarray:
+        """Pixels (..., 2) of points (..., 3) in camera axes; NaN behind the camera."""
+        z = np.where(x_cam[..., 2:] > 1e-6, x_cam[..., 2:], np.nan)
+        return self.rays_to_pixels(x_cam[..., :2] / z)
+
+    def rays_to_pixels(self, rays: np.ndarray) -> np.ndarray:
+        """Pixels (..., 2) of undistorted rays (..., 2)."""
+        d = _distorted(rays, self.distortion)
+        f, c = self._focal_centre(rays.ndim)
+        return d * f + c
+
+    def unproject(self, xy: np.ndarray) -> np.ndarray:
+        """Rays (..., 2) = (x/z, y/z) of pixels (..., 2), lens distortion removed (fixed-point iteration)."""
+        f, c = self._focal_centre(xy.ndim)
+        distorted = (xy - c) / f
+        rays = distorted.copy()
+        if np.any(self.distortion):
+            for _ in range(10):
+                rays = distorted - (_distorted(rays, self.distortion) - rays)
+        return rays
+
+    def _focal_centre(self, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+        f = np.stack([self.K[..., 0, 0], self.K[..., 1, 1]], -1)
+        c = self.K[..., :2, 2]
+        if self.K.ndim == 3:
+            shape = (-1, *(1,) * (ndim - 2), 2)
+            f, c = f.reshape(shape), c.reshape(shape)
+        return f, c
+
+    @property
+    def position(self) -> np.ndarray:
+        """The camera's centre in the world, (3,) or (T, 3) metres."""
+        R_world_cam = np.swapaxes(self.R_cam_world, -1, -2)
+        return -np.einsum("...ij,...j->...i", R_world_cam, self.t_cam_world)
+
+
+def _distorted(rays: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    """Brown-Conrady distortion as in OpenCV's calib3d (k1, k2, p1, p2, k3)."""
+    k1, k2, p1, p2, k3 = distortion
+    x, y = rays[..., 0], rays[..., 1]
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    dx = 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    dy = p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    return np.stack([x * radial + dx, y * radial + dy], -1)
+
+
+# A phone's main camera: focal length over the picture's long side (26 mm equivalent, 4:3 and 16:9 crops).
+FOCAL_PRIOR = 0.85
+
+
+def prior_focal_px(image_size: tuple[int, int]) -> float:
+    """The focal length assumed when nothing is known, pixels."""
+    return FOCAL_PRIOR * max(image_size)
+
+
+def focal_from_fov(fov_deg: float, image_size: tuple[int, int]) -> float:
+    """Focal length in pixels of a horizontal field of view in degrees."""
+    return image_size[0] / 2 / math.tan(math.radians(fov_deg) / 2)
+
+
+def read_calibration(path: Path, name: str | None = None) -> dict[str, Camera]:
+    """Cameras of a Pose2Sim TOML calibration, by name.
+
+    Its world is Z up in metres; it is turned to Y up (x, y, z) -> (x, z, -y), not shifted. With `name`, only that
+    camera. Raises `InputError`.
+    """
+    try:
+        if path.stat().st_size > 1_000_000:
+            raise InputError(f"{path}: too large for a calibration")
+        data = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise InputError(f"{path}: cannot be read as a calibration ({e})") from None
+    cameras = {}
+    for key, entry in data.items():
+        if isinstance(entry, dict) and "matrix" in entry:
+            try:
+                cameras[str(entry.get("name", key))] = _pose2sim_camera(entry)
+            except (KeyError, TypeError, ValueError) as e:
+                raise InputError(f"{path}: camera '{key}' is incomplete ({e})") from None
+    if not cameras:
+        raise InputError(f"{path}: holds no camera (expected a Pose2Sim TOML with 'matrix' and 'rotation')")
+    if name is not None:
+        if name not in cameras:
+            raise InputError(f"{path}: no camera '{name}'; it has: {', '.join(cameras)}")
+        return {name: cameras[name]}
+    return cameras
+
+
+Z_UP_TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
+
+
+def _pose2sim_camera(entry: dict) -> Camera:
+    from scipy.spatial.transform import Rotation
+
+    if entry.get("fisheye"):
+        raise InputError(f"camera '{entry.get('name')}': fisheye calibrations are not supported; undistort first")
+    R_cam_zup = Rotation.from_rotvec(np.array(entry["rotation"], float)).as_matrix()
+    distortion = np.zeros(5)
+    given = np.array(entry.get("distortions", []), float)[:5]
+    distortion[: len(given)] = given
+    w, h = (int(round(v)) for v in entry["size"])
+    return Camera(
+        K=np.array(entry["matrix"], float),
+        R_cam_world=R_cam_zup @ Z_UP_TO_Y_UP.T,
+        t_cam_world=np.array(entry["translation"], float),
+        image_size=(w, h),
+        distortion=distortion,
+    )
