@@ -1,0 +1,252 @@
+"""Training windows: motion augmented, seen by a random camera, with detector-like errors.
+
+Vectorised over the batch. Camera axes are OpenCV's; noise is in fractions of the body's apparent size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from kinelift.datasets.mocap import Clip, contact_labels
+from kinelift.kinematics import reference_offsets, rotvec_to_matrix
+from kinelift.lift.rays import INPUT_JOINTS, encode, input_joints
+from kinelift.skeleton import BODY26
+
+_B = BODY26.index
+_MIRROR = np.array(BODY26.mirror)
+_IN = {j: i for i, j in enumerate(INPUT_JOINTS)}
+_INPUT_MIRROR = np.array([_IN[BODY26.joints[_MIRROR[_B(j)]]] for j in INPUT_JOINTS])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of T frames at 30 Hz, in the aimed camera's axes.
+
+    Attributes:
+        features: (B, T, 66) network input.
+        positions: (B, T, 26, 3) metres, root-relative; NaN where the source has no such joint.
+        gravity: (B, T, 3) unit vectors pointing down.
+        contact: (B, T, 4) in [0, 1].
+    """
+
+    features: np.ndarray
+    positions: np.ndarray
+    gravity: np.ndarray
+    contact: np.ndarray
+
+
+def windows(rng: np.random.Generator, clips: list[Clip], n: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, frames, 26, 3) positions and (n, frames, 4) contacts of random windows at 30 Hz, speed x 0.7..1.4."""
+    lengths = np.array([len(c.positions) / c.fps for c in clips])
+    chosen = rng.choice(len(clips), n, p=lengths / lengths.sum())
+    positions = np.empty((n, frames, len(BODY26), 3), np.float32)
+    for i, c in enumerate(chosen):
+        clip = clips[c]
+        step = clip.fps / 30 * np.exp(rng.uniform(np.log(0.7), np.log(1.4)))
+        start = rng.uniform(0, max(len(clip.positions) - 1 - step * (frames - 1), 0))
+        u = np.minimum(start + step * np.arange(frames), len(clip.positions) - 1.001)
+        k = u.astype(int)
+        f = (u - k)[:, None, None]
+        positions[i] = clip.positions[k] * (1 - f) + clip.positions[k + 1] * f
+    return positions, contact_labels(positions, 30.0)
+
+
+def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma_frames: float) -> np.ndarray:
+    """Unit-variance noise, smooth along axis 1."""
+    x = gaussian_filter1d(rng.standard_normal(shape), sigma_frames, axis=1, mode="reflect")
+    return x * np.sqrt(2 * np.sqrt(np.pi) * sigma_frames)
+
+
+def _unit(v: np.ndarray) -> np.ndarray:
+    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
+
+
+def add_extremities(rng: np.random.Generator, p: np.ndarray) -> np.ndarray:
+    """Give windows without face and hands (NaN) a head and knuckles that move plausibly, in place and returned."""
+    n, t = p.shape[:2]
+    rest = reference_offsets()
+    up = _unit(p[:, :, _B("neck")] - p[:, :, 0])
+    left = _unit(p[:, :, _B("left_shoulder")] - p[:, :, _B("right_shoulder")])
+    left = _unit(left - up * (left * up).sum(-1, keepdims=True))
+    torso = np.stack([left, up, np.cross(left, up)], -1)
+    turn = rotvec_to_matrix(_smooth_noise(rng, (n, t, 3), 12) * [0.25, 0.45, 0.15] + rng.normal(0, 0.15, (n, 1, 3)))
+    head = torso @ turn
+    p[:, :, _B("head")] = p[:, :, _B("neck")] + head @ rest[_B("head")]
+    for j in ("nose", "left_ear", "right_ear"):
+        p[:, :, _B(j)] = p[:, :, _B("head")] + head @ rest[_B(j)]
+    for side in ("left", "right"):
+        forearm = _unit(p[:, :, _B(f"{side}_wrist")] - p[:, :, _B(f"{side}_elbow")])
+        bend = rotvec_to_matrix(_smooth_noise(rng, (n, t, 3), 6) * 0.25 + rng.normal(0, 0.25, (n, 1, 3)))
+        hand = np.einsum("btij,btj->bti", bend, forearm) * np.linalg.norm(rest[_B(f"{side}_hand")])
+        p[:, :, _B(f"{side}_hand")] = p[:, :, _B(f"{side}_wrist")] + hand
+    return p
+
+
+_CHAINS = {
+    f"{s}_{part}": [f"{s}_{j}" for j in rest]
+    for s in ("left", "right")
+    for part, rest in (("shoulder", ("elbow", "wrist", "hand")), ("elbow", ("wrist", "hand")))
+}
+
+
+def vary_bodies(rng: np.random.Generator, p: np.ndarray, forearm: float) -> np.ndarray:
+    """Other proportions and arms held a little differently, in place and returned.
+
+    `forearm` multiplies forearms first (marker models may have them short). Legs and trunk vary together with what
+    hangs on them; soles keep their contact since both legs scale alike.
+    """
+    n = len(p)
+    factors = np.clip(rng.normal(1, 0.06, (n, 5)), 0.85, 1.18)[:, :, None, None]
+    for side in ("left", "right"):
+        chain = [_B(f"{side}_{j}") for j in ("shoulder", "elbow", "wrist", "hand")]
+        bones = np.diff(p[:, :, chain], axis=2)
+        bones[:, :, 0] *= factors[:, 0]
+        bones[:, :, 1] *= factors[:, 1] * forearm
+        p[:, :, chain[1:]] = p[:, :, chain[:1]] + np.cumsum(bones, 2)
+    width = (p[:, :, _B("left_shoulder")] - p[:, :, _B("right_shoulder")]) / 2 * (factors[:, 2] - 1)
+    trunk = (p[:, :, _B("neck")] - p[:, :, 0]) * (factors[:, 3] - 1)
+    upper = BODY26.indices("neck", "head", "nose", "left_ear", "right_ear")
+    for side, sign in (("left", 1), ("right", -1)):
+        arm = BODY26.indices(*(f"{side}_{j}" for j in ("shoulder", "elbow", "wrist", "hand")))
+        p[:, :, arm] += (sign * width + trunk)[:, :, None]
+    p[:, :, upper] += trunk[:, :, None]
+    for pivot, chain in _CHAINS.items():
+        bent = rng.random(n) < 0.3
+        k = int(bent.sum())
+        if k:
+            turn = rng.normal(0, 0.35, (k, 1, 3)) + 0.2 * _smooth_noise(rng, (k, p.shape[1], 3), 10)
+            c = BODY26.indices(*chain)
+            centre = p[bent][:, :, _B(pivot)][:, :, None]
+            p[np.ix_(bent, range(p.shape[1]), c)] = centre + (p[bent][:, :, c] - centre) @ np.swapaxes(
+                rotvec_to_matrix(turn), -1, -2
+            )
+    return p
+
+
+def swap_halves(rng: np.random.Generator, p: np.ndarray) -> np.ndarray:
+    """A quarter of the windows get another window's upper body, turned to their own pelvis."""
+    n = len(p)
+    upper = np.array([i for i, j in enumerate(BODY26.joints) if not any(k in j for k in ("hip", "knee", "ankle"))])
+    upper = upper[[not any(k in BODY26.joints[i] for k in ("heel", "toe", "pelvis")) for i in upper]]
+    takes = rng.random(n) < 0.25
+    other = rng.permutation(n)
+
+    def heading(x: np.ndarray) -> np.ndarray:
+        d = x[:, :, _B("left_hip")] - x[:, :, _B("right_hip")]
+        return np.arctan2(-d[..., 2], d[..., 0])
+
+    angle = heading(p) - heading(p[other])
+    c, s = np.cos(angle)[..., None], np.sin(angle)[..., None]
+    rel = p[other][:, :, upper] - p[other][:, :, :1]
+    turned = np.stack([c * rel[..., 0] + s * rel[..., 2], rel[..., 1], c * rel[..., 2] - s * rel[..., 0]], -1)
+    mixed = p.copy()
+    mixed[:, :, upper] = p[:, :, :1] + turned
+    return np.where(takes[:, None, None, None], mixed, p)
+
+
+def mirrored(p: np.ndarray, contact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Left and right exchanged of positions (..., 26, 3) and contacts (..., 4)."""
+    return p[..., _MIRROR, :] * np.array([-1.0, 1.0, 1.0]), contact[..., [2, 3, 0, 1]]
+
+
+def random_cameras(rng: np.random.Generator, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (B, T, 26, 3) in a static random camera's axes, and gravity (B, 3) there.
+
+    Pitch N(7, 14) degrees, one in six -35..65; roll N(0, 7), one in eight any; depth 1.5..12 m; the person up to about
+    25 degrees off the axis. A camera that would stand inside the person moves back.
+    """
+    n = len(p)
+    pitch = np.where(rng.random(n) < 0.17, rng.uniform(-35, 65, n), rng.normal(7, 14, n))
+    roll = np.where(rng.random(n) < 0.125, rng.uniform(-180, 180, n), rng.normal(0, 7, n))
+    yaw = rng.uniform(0, 2 * np.pi, n)
+    flip = np.diag([1.0, -1.0, -1.0])  # Y up, looking along -Z  ->  OpenCV axes
+    zero = np.zeros(n)
+    R = (
+        rotvec_to_matrix(np.stack([zero, zero, np.radians(roll)], -1))
+        @ rotvec_to_matrix(np.stack([np.radians(pitch), zero, zero], -1))
+        @ flip
+        @ rotvec_to_matrix(np.stack([zero, yaw, zero], -1))
+    )
+    x = (p - p[:, p.shape[1] // 2, None, :1]) @ np.swapaxes(R, -1, -2)[:, None]
+    depth = np.exp(rng.uniform(np.log(1.5), np.log(12), n))
+    depth += np.maximum(0.7 - (np.nanmin(x[..., 2], (1, 2)) + depth), 0)
+    ray = np.clip(rng.normal(0, 0.18, (n, 2)), -0.5, 0.5)
+    x = x + (np.concatenate([ray, np.ones((n, 1))], 1) * depth[:, None])[:, None, None]
+    return x, R @ np.array([0, -1.0, 0])
+
+
+def detect(rng: np.random.Generator, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rays (B, T, 21, 2) and confidence (B, T, 21) that a detector might say of positions in camera axes.
+
+    Per clip a noise level (exponential, mean 0.8 % of the body's size): half of it per frame, all of it constant per
+    joint, and slow drift; toes anywhere between ball and tip; rare jumps; joints, frames and picture edges missing.
+    """
+    n, t = x.shape[:2]
+    x = x.copy()
+    for side in ("left", "right"):
+        foot = x[:, :, _B(f"{side}_toe")] - x[:, :, _B(f"{side}_heel")]
+        x[:, :, _B(f"{side}_toe")] += foot * rng.uniform(-0.05, 0.4, (n, 1, 1))
+    true = input_joints(x)
+    rays = true[..., :2] / np.maximum(true[..., 2:], 0.1)
+    size = np.linalg.norm(rays.max(2) - rays.min(2), axis=-1).mean(1)[:, None, None, None]
+    level = rng.exponential(0.008, (n, 1, 1, 1))
+    wide = rng.lognormal(0, 0.4, (n, 1, len(INPUT_JOINTS), 1))
+    noise = wide * level * 0.5 * rng.standard_normal(rays.shape)
+    noise += wide * level * rng.standard_normal((n, 1, *rays.shape[2:]))
+    noise += wide * level * 0.7 * _smooth_noise(rng, rays.shape, 6)
+    peak = rng.random((n, t, len(INPUT_JOINTS), 1)) < 0.004
+    noise += peak * rng.normal(0, 0.05, rays.shape)
+    noisy = rays + noise * size
+    error = np.linalg.norm(noise, axis=-1)
+    confidence = np.clip(1 - 6 * error - np.abs(rng.normal(0, 0.12, error.shape)), 0.05, 1)
+    return noisy, np.where(_missing(rng, rays), 0.0, confidence)
+
+
+_ABSENT = (  # joints that whole detectors lack: COCO-17 has no hands and feet, others no hands or no face
+    ("heel", "toe", "hand"),
+    ("hand",),
+    ("nose", "ear"),
+    ("nose", "ear", "hand", "heel", "toe"),
+)
+
+
+def _missing(rng: np.random.Generator, rays: np.ndarray) -> np.ndarray:
+    n, t, j = rays.shape[:3]
+    gone = (rng.random((n, 1, j)) < 0.03) & (rng.random((n, t, 1)) < 0.5)
+    gone |= (rng.random((n, t, j)) < 0.02) & (rng.random((n, 1, 1)) < 0.5)
+    for i in np.flatnonzero(rng.random(n) < 0.15):
+        start, length = rng.integers(0, t), rng.integers(2, 12)
+        gone[i, start : start + length] = True
+    for i in np.flatnonzero(rng.random(n) < 0.35):
+        words = _ABSENT[rng.integers(len(_ABSENT))]
+        gone[i][:, [k for k, name in enumerate(INPUT_JOINTS) if any(w in name for w in words)]] = True
+    for i in np.flatnonzero(rng.random(n) < 0.08):  # the picture's edge cuts the figure
+        axis, sign = rng.integers(2), rng.choice([-1.0, 1.0])
+        v = rays[i, ..., axis] * sign
+        gone[i] |= v > np.quantile(v, rng.uniform(0.6, 0.95))
+    return gone
+
+
+def make_batch(rng: np.random.Generator, clips: list[Clip], generated: np.ndarray, n: int, frames: int) -> Batch:
+    """A training batch, half mocap and half generated motion (M, T, 26, 3)."""
+    half = n // 2
+    p, contact = windows(rng, clips, half, frames)
+    p = vary_bodies(rng, swap_halves(rng, add_extremities(rng, p.astype(np.float64))), forearm=1.15)
+    g = generated[rng.integers(0, len(generated), n - half)][:, :frames].astype(np.float64)
+    p, contact = np.concatenate([p, g]), np.concatenate([contact, contact_labels(g, 30.0)])
+    flip = rng.random(n) < 0.5
+    p[flip], contact[flip] = mirrored(p[flip], contact[flip])
+    return observe(rng, p, contact)
+
+
+def observe(rng: np.random.Generator, p: np.ndarray, contact: np.ndarray) -> Batch:
+    """World windows (B, T, 26, 3) as seen by random cameras and an imperfect detector."""
+    x, gravity = random_cameras(rng, p)
+    rays, confidence = detect(rng, x)
+    features, R = encode(rays, confidence)
+    relative = (x - x[:, :, :1]) @ R
+    down = np.einsum("btji,bj->bti", R, gravity)
+    return Batch(features, relative.astype(np.float32), down.astype(np.float32), contact.astype(np.float32))
