@@ -1,0 +1,267 @@
+"""The picture: rays through the pixels, the nearest part, light and shadow, and the room behind.
+
+All light is computed in linear RGB on a grid finer than the picture and averaged down, which is the anti-aliasing.
+The room is drawn once; a frame touches only the box that holds the figure and its shadow.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from kinelift.camera import Camera
+from kinelift.errors import InputError
+from kinelift.render.bodies import Look, body_parts
+from kinelift.render.room import room_colors
+from kinelift.render.shapes import Parts, trace_boxes
+
+# Grid of the light's own depth picture, metres.
+_SHADOW_CELL_M = 0.012
+_BOUNCE = 0.35
+
+
+class Renderer:
+    """Draws figures in one room for one camera that stands still.
+
+    Args:
+        camera: Its pose and lens; per-frame cameras are not drawn by one renderer.
+        look: Of every figure and of the room.
+        supersample: Rays per pixel along each axis.
+    """
+
+    def __init__(self, camera: Camera, look: Look | None = None, supersample: int = 2):
+        if camera.K.ndim == 3 or camera.R_cam_world.ndim == 3:
+            raise InputError("camera: expected one that stands still; make a renderer per frame for a moving one")
+        self.camera, self.look, self.scale = camera, look or Look(), supersample
+        w, h = camera.image_size
+        s = supersample
+        grid = np.stack(np.meshgrid(np.arange(w * s), np.arange(h * s)), -1)
+        pixels = (grid + 0.5) / s - 0.5
+        rays = camera.unproject(pixels.astype(float).reshape(-1, 2)).reshape(h * s, w * s, 2)
+        self._rays = np.concatenate([rays, np.ones_like(rays[..., :1])], -1)
+        sun = np.asarray(self.look.sun_direction, float)
+        self._sun = sun / np.linalg.norm(sun)
+        room, floor_xz = room_colors(camera.position, self._rays @ camera.R_cam_world, self.look)
+        self._room = room.astype(np.float32)
+        self._floor_xz = floor_xz.astype(np.float32)
+        self._picture = _to_srgb(_averaged(self._room, s))
+
+    @property
+    def background(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, the empty room."""
+        return self._picture.copy()
+
+    def frame(self, positions: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB picture of BODY26 figures, (26, 3) or (P, 26, 3) world metres."""
+        image, _ = self.frame_and_mask(positions)
+        return image
+
+    def frame_and_mask(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The picture, and (H, W) float32 in [0, 1], how much of each pixel a figure covers."""
+        people = [body_parts(p, self.look) for p in np.reshape(positions, (-1, 26, 3))]
+        image, coverage = self._picture.copy(), np.zeros(self._picture.shape[:2], np.float32)
+        if people:
+            self._draw(Parts.joined(people), image, coverage)
+        return image, coverage
+
+    def draw_parts(self, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+        """Picture and coverage, as `frame_and_mask`, of any parts in world metres."""
+        image, coverage = self._picture.copy(), np.zeros(self._picture.shape[:2], np.float32)
+        self._draw(parts, image, coverage)
+        return image, coverage
+
+    def _draw(self, parts: Parts, image: np.ndarray, coverage: np.ndarray) -> None:
+        shadow = _ShadowMap(parts, self._sun)
+        x0, y0, x1, y1 = self._box_to_draw(parts, shadow)
+        if x1 <= x0 or y1 <= y0:
+            return
+        s = self.scale
+        fine = (slice(y0 * s, y1 * s), slice(x0 * s, x1 * s))
+        color = self._room[fine] * self._floor_light(parts, shadow, self._floor_xz[fine])[..., None]
+        hit = self._trace(parts, fine)
+        color[hit.mask] = self._shade(parts, hit, shadow)
+        coarse = (slice(y0, y1), slice(x0, x1))
+        image[coarse] = _to_srgb(_averaged(color, s))
+        coverage[coarse] = _averaged(hit.mask.astype(np.float32), s)
+
+    def _box_to_draw(self, parts: Parts, shadow: _ShadowMap) -> tuple[int, int, int, int]:
+        """Pixel box of the figure, its cast shadow and the dark floor beneath it."""
+        corners = parts.corners().reshape(-1, 3)
+        cast = corners - self._sun * np.clip(corners[:, 1:2] / self._sun[1], 0, 4.0)
+        low = corners[corners[:, 1] < 0.6]
+        under = [low + d for d in ((0.3, 0, 0.3), (0.3, 0, -0.3), (-0.3, 0, 0.3), (-0.3, 0, -0.3))]
+        points = np.concatenate([corners, cast, *under])
+        boxes = _pixel_boxes(self.camera, self.camera.to_camera(points)[None], 1)
+        x0, y0, x1, y1 = (int(v) for v in boxes[0])
+        return x0, y0, x1, y1
+
+    def _trace(self, parts: Parts, fine: tuple[slice, slice]) -> _Hits:
+        """Nearest parts on the fine grid's crop."""
+        cam = parts.moved(self.camera.R_cam_world, self.camera.t_cam_world)
+        boxes = _pixel_boxes(self.camera, cam.corners(), self.scale)
+        top, left = fine[0].start, fine[1].start
+        h, w = fine[0].stop - top, fine[1].stop - left
+        boxes = np.clip(boxes - (left, top, left, top), 0, (w, h, w, h))
+        hits = _Hits((h, w))
+        rays = self._rays[fine]
+        for i, where, t, normal, along in trace_boxes(cam, np.zeros(3), rays, boxes):
+            nearer = (t < hits.depth[where]) & (t > 0.05)
+            hits.depth[where][nearer] = t[nearer]
+            hits.normal[where][nearer] = normal[nearer]
+            hits.part[where][nearer] = i
+            hits.along[where][nearer] = along[nearer]
+        hits.mask = hits.part >= 0
+        hits.smooth_normals(parts.group, float(hits.mask.any(1).sum()))
+        hits.points = (rays * hits.depth[..., None])[hits.mask] - self.camera.t_cam_world
+        hits.points = hits.points @ self.camera.R_cam_world
+        return hits
+
+    def _shade(self, parts: Parts, hit: _Hits, shadow: _ShadowMap) -> np.ndarray:
+        """Linear RGB (n, 3) of the fine pixels on the figure."""
+        look = self.look
+        part, along = hit.part[hit.mask], hit.along[hit.mask]
+        albedo = np.where((along > parts.split[part])[:, None], parts.color_b[part], parts.color_a[part])
+        normal = hit.normal[hit.mask] @ self.camera.R_cam_world
+        lambert = np.clip(normal @ self._sun, 0, None)
+        seen = shadow.lit(hit.points + 0.02 * normal)
+        up = 0.5 + 0.5 * normal[:, 1]
+        near_floor = np.clip(hit.points[:, 1] / 0.5, 0.45, 1)
+        bounce = _BOUNCE * np.asarray(look.floor_color) ** 2.2
+        below = (look.sky + look.sun) * (1 - up) * near_floor
+        ambient = look.sky * (0.35 + 0.65 * up)[:, None] + below[:, None] * bounce
+        view = -hit.points + self.camera.position
+        view /= np.linalg.norm(view, axis=1, keepdims=True)
+        rim = 1 - 0.25 * (1 - np.clip((normal * view).sum(1), 0, 1)) ** 2
+        light = ambient * (hit.openness()[hit.mask] * rim)[:, None] + (look.sun * lambert * seen)[:, None]
+        return albedo * light
+
+    def _floor_light(self, parts: Parts, shadow: _ShadowMap, xz: np.ndarray) -> np.ndarray:
+        """(h, w) factor on the room's light: the cast shadow and the dark beneath feet."""
+        factor = np.ones(xz.shape[:2], np.float32)
+        on = np.isfinite(xz[..., 0])
+        points = np.zeros((int(on.sum()), 3))
+        points[:, [0, 2]] = xz[on]
+        even = shadow.open_sky(points)
+        direct, sky = self.look.sun * self._sun[1], self.look.sky
+        factor[on] = (direct * shadow.lit(points) * (0.5 + 0.5 * even) + sky * even) / (direct + sky)
+        return factor
+
+
+class _Hits:
+    """What the fine rays met: depth, camera-frame normal, part and place along it."""
+
+    def __init__(self, shape: tuple[int, int]):
+        self.depth = np.full(shape, np.inf)
+        self.normal = np.zeros((*shape, 3))
+        self.part = np.full(shape, -1)
+        self.along = np.zeros(shape)
+        self.mask = np.zeros(shape, bool)
+        self.points = np.zeros((0, 3))
+
+    def smooth_normals(self, group: np.ndarray, height_px: float) -> None:
+        """Blur normals inside each group, so that a limb of several cones looks like one piece of cloth."""
+        sigma = 0.006 * height_px
+        if sigma < 0.5:
+            return
+        ids = np.where(self.part >= 0, group[self.part], -1)
+        for g in np.unique(ids[ids >= 0]):
+            here = ids == g
+            rows, cols = np.nonzero(here.any(1))[0], np.nonzero(here.any(0))[0]
+            box = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
+            inside = here[box]
+            blurred = cv2.GaussianBlur(self.normal[box] * inside[..., None], (0, 0), sigma)
+            blurred /= np.maximum(np.linalg.norm(blurred, axis=-1, keepdims=True), 1e-9)
+            self.normal[box][inside] = blurred[inside]
+
+    def openness(self) -> np.ndarray:
+        """(h, w) in (0, 1]: darker where the surroundings are nearer (unsharp masking of depth, Luft et al. 2006)."""
+        sigma = 0.02 * max(float(self.mask.any(1).sum()), 25.0)
+        weight = self.mask.astype(np.float32)
+        depth = np.where(self.mask, self.depth, 0).astype(np.float32)
+        near = cv2.GaussianBlur(depth, (0, 0), sigma) / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-3)
+        return 1 - np.clip(2.6 * (depth - near), 0, 0.45)
+
+
+class _ShadowMap:
+    """The figure's depth as the sun sees it, and its mean height over the floor."""
+
+    def __init__(self, parts: Parts, sun: np.ndarray):
+        side = np.cross(sun, [0.0, 0.0, 1.0] if abs(sun[2]) < 0.9 else [1.0, 0.0, 0.0])
+        side /= np.linalg.norm(side)
+        self.R_light_world = np.stack([side, np.cross(sun, side), -sun])
+        self.sun = sun
+        lit = parts.moved(self.R_light_world, np.zeros(3))
+        corners = lit.corners()
+        low, high = corners.min((0, 1)), corners.max((0, 1))
+        self.corner = low[:2] - 4 * _SHADOW_CELL_M
+        w, h = np.ceil((high[:2] - self.corner) / _SHADOW_CELL_M).astype(int) + 4
+        cells = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1) * _SHADOW_CELL_M + self.corner
+        origin = np.concatenate([cells, np.full((h, w, 1), low[2] - 1)], -1)
+        boxes = np.concatenate([corners[..., :2].min(1), corners[..., :2].max(1)], -1)
+        boxes = (boxes - np.tile(self.corner, 2)) / _SHADOW_CELL_M
+        boxes = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:]) + 1], -1).astype(int)
+        self.depth = np.full((h, w), np.inf, np.float32)
+        for _, where, t, _, _ in trace_boxes(lit, origin, np.array([0, 0, 1.0]), boxes):
+            self.depth[where] = np.minimum(self.depth[where], t + (low[2] - 1))
+        self.balls = np.concatenate([parts.a, parts.b])
+        self.radii = np.concatenate([parts.radius_a, parts.radius_b])
+
+    def lit(self, points: np.ndarray) -> np.ndarray:
+        """(n,) in [0, 1], how much of the sun reaches world points (n, 3): nine neighbouring cells vote."""
+        p = points @ self.R_light_world.T
+        cell = (p[:, :2] - self.corner) / _SHADOW_CELL_M
+        behind = np.zeros(len(p), np.float32)
+        for dx in (-1.0, 0.0, 1.0):
+            for dy in (-1.0, 0.0, 1.0):
+                x = np.round(cell[:, 0] + dx).astype(int)
+                y = np.round(cell[:, 1] + dy).astype(int)
+                inside = (x >= 0) & (y >= 0) & (x < self.depth.shape[1]) & (y < self.depth.shape[0])
+                nearest = self.depth[np.where(inside, y, 0), np.where(inside, x, 0)]
+                behind += inside & (nearest < p[:, 2] - 0.012)
+        return 1 - behind / 9
+
+    def open_sky(self, points: np.ndarray) -> np.ndarray:
+        """(n,) in (0, 1], how much even light reaches floor points (n, 3).
+
+        A ball of radius r at height h and distance d takes r^2 h / d^3 of a horizontal surface's sky.
+        """
+        near = self.balls[:, 1] < 0.5
+        blocked = np.zeros(len(points))
+        if near.any():
+            centre, reach = self.balls[near].mean(0), np.ptp(self.balls[near], 0).max() + 0.7
+            close = np.nonzero(np.hypot(points[:, 0] - centre[0], points[:, 2] - centre[2]) < reach)[0]
+            for ball, radius in zip(self.balls[near], self.radii[near], strict=True):
+                d2 = ((points[close] - ball) ** 2).sum(1)
+                height = max(float(ball[1]), 0.3 * radius)
+                blocked[close] += np.minimum(radius**2 * height / d2 / np.sqrt(d2), 1.0) * 0.5
+        return np.exp(-0.8 * blocked)
+
+
+def _pixel_boxes(camera: Camera, corners_cam: np.ndarray, scale: int) -> np.ndarray:
+    """(N, 4) ints left, top, right, bottom (exclusive) on the fine grid that hold corners (N, C, 3), camera axes."""
+    w, h = camera.image_size
+    clipped = corners_cam.copy()
+    clipped[..., 2] = np.maximum(clipped[..., 2], 0.05)
+    xy = (camera.project_camera(clipped) + 0.5) * scale
+    low = np.floor(xy.min(1)) - 1
+    high = np.ceil(xy.max(1)) + 1
+    gone = (corners_cam[..., 2] < 0.05).all(1)
+    size = np.array([w, h]) * scale
+    boxes = np.concatenate([np.clip(low, 0, size), np.clip(high, 0, size)], -1)
+    boxes[gone] = 0
+    return boxes.astype(int)
+
+
+def _averaged(image: np.ndarray, scale: int) -> np.ndarray:
+    """Each scale x scale block's mean."""
+    if scale == 1:
+        return image
+    return cv2.resize(image, (image.shape[1] // scale, image.shape[0] // scale), interpolation=cv2.INTER_AREA)
+
+
+_SRGB = (255 * (np.arange(4096) / 4095) ** (1 / 2.2) + 0.5).astype(np.uint8)
+
+
+def _to_srgb(image: np.ndarray) -> np.ndarray:
+    """uint8 of linear RGB in [0, 1], by the plain 2.2 power and a table."""
+    return _SRGB[(np.clip(image, 0, 1) * 4095).astype(np.int32)]
