@@ -1,0 +1,105 @@
+"""Animation files from a take, chosen by the file's suffix.
+
+An exporter is a module of this package with a `suffix` and a `write`, and one line in `EXPORTERS`. `export` hands
+it a temporary file beside the target and moves it into place when everything is written, so that an exporter
+cannot leave half a file behind.
+"""
+
+import math
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from kinelift.errors import InputError, UnknownNameError
+from kinelift.records import Take
+
+MAX_FPS = 1000.0
+
+
+class Exporter(Protocol):
+    """What an entry of `EXPORTERS` must offer: a module with these two names, or any object."""
+
+    suffix: str  # with its dot, lower case: ".bvh"
+
+    def write(self, take: Take, index: int, path: Path, fps: float | None) -> None:
+        """Write the motion `take.motions[index]` to `path`.
+
+        `fps` None keeps the source's own times, or their nearest constant rate where the format knows no other.
+        Raises `InputError` where the motion or `fps` cannot be written in this format.
+        """
+        ...
+
+
+def _leaf(module: str) -> Exporter:
+    return cast(Exporter, import_module(f"{__name__}.{module}"))
+
+
+EXPORTERS: dict[str, Exporter] = {
+    "npz": _leaf("npz"),
+    "bvh": _leaf("bvh"),
+    "glb": _leaf("gltf"),
+    "csv": _leaf("csv"),
+}
+
+
+def exporter_for(path: Path) -> Exporter:
+    """The exporter that a file's suffix names; raises `UnknownNameError`, which lists the known ones."""
+    for exporter in EXPORTERS.values():
+        if exporter.suffix == path.suffix.lower():
+            return exporter
+    raise UnknownNameError("output format", path.suffix or path.name, (e.suffix for e in EXPORTERS.values()))
+
+
+def export(take: Take, path: Path | str, fps: float | None = None) -> list[Path]:
+    """Write a take in the format of `path`'s suffix; the files written, in the order of the motions.
+
+    One person goes to `path`; several go to one file each, `name_p1.bvh`, `name_p2.bvh`. All are written in full
+    before the first is moved into place. `fps` resamples to a constant rate in frames per second. Raises
+    `InputError` for an unknown suffix, an unusable `fps`, an empty motion or a folder that cannot be written.
+    """
+    path = Path(path)
+    exporter = exporter_for(path)
+    if fps is not None and not (math.isfinite(fps) and 0 < fps <= MAX_FPS):
+        raise InputError(f"fps: expected a number above 0 and up to {MAX_FPS:g}, got {fps}")
+    if not take.motions:
+        raise InputError(f"{path}: nothing to write, the take holds no motion")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written, there is no folder {path.parent}")
+    targets = [path] if len(take.motions) == 1 else [_person_path(path, i) for i in range(len(take.motions))]
+    with ExitStack() as stack:
+        temporaries = [stack.enter_context(_temporary_beside(target)) for target in targets]
+        for index, (target, temporary) in enumerate(zip(targets, temporaries, strict=True)):
+            if len(take.motions[index].times) == 0:
+                raise InputError(f"{target}: nothing to write, the motion has no frames")
+            with _explained(target):
+                exporter.write(take, index, temporary, fps)
+        for target, temporary in zip(targets, temporaries, strict=True):
+            with _explained(target):
+                temporary.replace(target)
+    return targets
+
+
+def _person_path(path: Path, index: int) -> Path:
+    return path.with_name(f"{path.stem}_p{index + 1}{path.suffix}")
+
+
+@contextmanager
+def _temporary_beside(target: Path) -> Iterator[Path]:
+    """A free name in the target's folder and with its suffix; whatever is left there at the end is removed."""
+    path = target.with_name(f".{target.stem}.{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise InputError(f"{target}: cannot be written ({e.strerror or e})") from None
