@@ -269,9 +269,10 @@ class VideoSource(FrameSource):
         if self._problems["packet"]:
             self.warnings.append(f"{self.name}: {self._problems['packet']} damaged pieces were skipped")
         if self._problems["stamp"]:
-            self.warnings.append(f"{self.name}: {self._problems['stamp']} frames with repeated time stamps were left out")
+            count = self._problems["stamp"]
+            self.warnings.append(f"{self.name}: {count} frames with repeated time stamps were left out")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: D102
         self._container.close()
 
 
@@ -351,7 +352,7 @@ class WebcamSource(FrameSource):
             raise KeyboardInterrupt
         self._stopped = True
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: D102
         if self._previous_handler is not None:
             signal.signal(signal.SIGINT, self._previous_handler)
             self._previous_handler = None

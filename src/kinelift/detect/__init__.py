@@ -6,6 +6,7 @@ Adding a detector is one class (see `Detector`) and one line in `DETECTORS`.
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class Detection:
     def shots(self) -> list[slice]:
         """The frames between cuts."""
         edges = [0, *self.cuts, len(self.pose.times)]
-        return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def make_detector(name: str, **options: Any) -> Detector:

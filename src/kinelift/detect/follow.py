@@ -21,6 +21,7 @@ TRUST = 0.3  # key points surer than this span a person's box
 MAX_GAP_S = 0.6  # a track unseen for longer ends; a person may still come back as another track
 MAX_LOOK_CHANGE = 0.45  # Bhattacharyya distance of clothes beyond which two sightings are two persons
 MIN_SHARE = 0.05  # of the clip's frames: who is seen less does not count as a person, if anybody else does
+LASTING = 0.3  # "largest" and "central" choose among those seen at least this share of the longest seen one's frames
 PERSON_RULES = ("largest", "central")
 
 
@@ -130,8 +131,9 @@ class Follower:
         """One person's key points through the clip, NaN where that person is not seen.
 
         Args:
-            person: "largest" (tallest in the picture, summed over the clip), "central" (nearest to the picture's
-                middle), or the number of a person: 0, 1, ... by first appearance, from left to right.
+            person: "largest" (in the picture, median over their frames), "central" (nearest to the picture's middle,
+                mean), both among those who are seen for long; or a number: 0, 1, ... by first appearance, from left
+                to right.
 
         Raises `InputError` if there is nobody, or not so many.
         """
@@ -164,15 +166,16 @@ class Follower:
         check_person(person)
         if isinstance(person, int):
             if person >= len(people):
-                raise InputError(f"person {person}: only {len(people)} seen; known: {', '.join(map(str, range(len(people))))}")
+                known = ", ".join(map(str, range(len(people))))
+                raise InputError(f"person {person}: only {len(people)} seen; known: {known}")
             return person
+        counts = np.array([sum(len(t.frames) for t in p) for p in people])
         if person == "largest":
-            return int(np.argmax([sum(sum(t.sizes) for t in p) for p in people]))
-        middle = (np.array(self._image_size) - 1) / 2
-        counts = [sum(len(t.frames) for t in p) for p in people]
-        off = [np.mean([np.linalg.norm(c - middle) for t in p for c in t.centres]) for p in people]
-        long_enough = [o if n >= 0.3 * max(counts) else np.inf for o, n in zip(off, counts, strict=True)]
-        return int(np.argmin(long_enough))
+            score = [-float(np.median([s for t in p for s in t.sizes])) for p in people]
+        else:
+            middle = (np.array(self._image_size) - 1) / 2
+            score = [float(np.mean([np.linalg.norm(c - middle) for t in p for c in t.centres])) for p in people]
+        return int(np.argmin(np.where(counts >= LASTING * counts.max(), score, np.inf)))
 
 
 def check_person(person: str | int) -> None:

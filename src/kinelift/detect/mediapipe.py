@@ -1,16 +1,14 @@
 """MediaPipe Pose: the default detector, whose weights come inside its wheel (0.10.21), 33 points with heels and toes.
 
-Runs as a video tracker with MediaPipe's own smoothing off, because the whole-clip solve smooths without lag. A frame
-in which the tracker loses the person is looked at again from scratch. A user's `.task` file runs through the current
-tasks API, which can also see several people.
+Tracks several people at once, from frame to frame, without MediaPipe's own smoothing, because the whole-clip solve
+smooths without lag. A frame in which somebody is lost is searched again at once. A user's `.task` file runs through
+the current tasks API.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kinelift.detect.base import Candidate
+from kinelift.detect.mediapipe_graphs import PoseGraphs, Region, Sighting, quiet_stderr
 from kinelift.errors import InputError, MissingExtraError
 from kinelift.records import Frame
 from kinelift.skeleton import MEDIAPIPE33
@@ -26,31 +25,34 @@ INSTALL = "pip install --no-deps mediapipe==0.10.21 && pip install 'kinelift[med
 # Confidence of a point outside the picture falls by e over this share of the picture's long side.
 OUTSIDE_FALLOFF = 0.05
 MIN_SIDE_PX = 32
+SEARCH_EVERY = 5  # frames between searches for people who are not tracked yet
+SAME_PERSON = 0.15  # mean distance of landmarks, in the person's region's sides, below which two are one
+SAME_BOX = 0.55  # overlap of boxes above which two are one
+_AS_IS, _MIRRORED = list(range(len(MEDIAPIPE33))), list(MEDIAPIPE33.mirror)
 
 
 class MediaPipeDetector:
     """MediaPipe Pose.
 
     Args:
-        model: A `.task` file for the tasks API; None for the wheel's own full model (one person).
-        smooth: MediaPipe's own landmark filter, which lags behind motion (bundled model only).
-        persons: How many people a `.task` model may see.
-        min_confidence: Below this, detection and tracking of a person count as failed.
+        model: A `.task` file for the tasks API; None for the wheel's own full model.
+        persons: How many people are tracked at once; each costs its share of time.
+        min_confidence: Probability of a person below which detection and tracking count as failed.
     """
 
     name = "mediapipe"
     skeleton = MEDIAPIPE33
 
-    def __init__(
-        self, model: str | Path | None = None, smooth: bool = False, persons: int = 1, min_confidence: float = 0.5
-    ) -> None:
+    def __init__(self, model: str | Path | None = None, persons: int = 3, min_confidence: float = 0.5) -> None:
+        if persons < 1 or not 0 < min_confidence < 1:
+            raise InputError("mediapipe: expected persons of at least 1 and min_confidence between 0 and 1")
         self._mediapipe = _import_mediapipe()
         self._model = None if model is None else Path(model)
-        self._smooth = smooth
         self._persons = persons
         self._min_confidence = min_confidence
         if self._model is None and not hasattr(self._mediapipe, "solutions"):
-            raise MissingExtraError(f"MediaPipe {self._mediapipe.__version__} carries no model; the default detector", INSTALL)
+            version = self._mediapipe.__version__
+            raise MissingExtraError(f"the detector's own model (MediaPipe {version} carries none)", INSTALL)
         if self._model is not None and not self._model.is_file():
             raise InputError(f"{self._model}: no such file (expected a MediaPipe .task model)")
 
@@ -70,43 +72,46 @@ class MediaPipeDetector:
             "mediapipe": self._mediapipe.__version__,
             "weights": path.name,
             "weights_sha256": digest,
-            "smooth": self._smooth,
         }
 
-    def _graph(self, static: bool) -> Any:
-        from mediapipe.python.solutions.pose import Pose
-
-        return Pose(
-            static_image_mode=static,
-            model_complexity=1,
-            smooth_landmarks=self._smooth and not static,
-            min_detection_confidence=self._min_confidence,
-            min_tracking_confidence=self._min_confidence,
-        )
-
     def _bundled(self, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
-        with contextlib.ExitStack() as stack:
-            tracker = finder = None
+        with PoseGraphs(self._min_confidence, self._min_confidence) as graphs:
+            regions: list[Region] = []
             for i, frame in enumerate(frames):
                 image = np.ascontiguousarray(frame.image)
                 if min(image.shape[:2]) < MIN_SIDE_PX:
                     yield []
                     continue
-                with _quiet_stderr() if i == 0 or finder is None else contextlib.nullcontext():
-                    tracker = tracker or stack.enter_context(self._graph(static=False))
-                    result = tracker.process(image)
-                    if result.pose_landmarks is None and i > 0:
-                        finder = finder or stack.enter_context(self._graph(static=True))
-                        result = finder.process(image)
-                if result.pose_landmarks is None:
-                    yield []
-                    continue
-                world = result.pose_world_landmarks
-                yield [_candidate(result.pose_landmarks.landmark, world and world.landmark, image)]
+                seen = _tracked(graphs, image, regions)
+                is_turn = i % SEARCH_EVERY == 0
+                if is_turn or not seen or len(seen) < len(regions):
+                    self._admit(graphs, image, graphs.find(image), seen)
+                if is_turn and not seen:
+                    self._search_squares(graphs, image, seen)
+                regions = [s.next_region for s in seen]
+                yield [_candidate(s.landmarks, s.world, image) for s in seen]
+
+    def _search_squares(self, graphs: PoseGraphs, image: np.ndarray, seen: list[Sighting]) -> None:
+        for left, top, side in _squares(image.shape[1], image.shape[0]):
+            square = np.ascontiguousarray(image[top : top + side, left : left + side])
+            self._admit(graphs, image, graphs.find(square, left, top), seen)
+
+    def _admit(self, graphs: PoseGraphs, image: np.ndarray, regions: list[Region], seen: list[Sighting]) -> None:
+        """Add to `seen` the people of the finder's regions who are not in it yet."""
+        for region in regions:
+            if len(seen) >= self._persons:
+                return
+            if any(region.overlaps(s.next_region) for s in seen):
+                continue
+            rough = graphs.look(image, region)
+            # The finder's region is rough: look again where the landmarks are.
+            sighting = None if rough is None else graphs.look(image, rough.next_region)
+            if sighting is not None and not _known(sighting, seen, image):
+                seen.append(sighting)
 
     def _task(self, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
         mp = self._mediapipe
-        with _quiet_stderr():
+        with quiet_stderr():
             landmarker = self._landmarker()
         with landmarker:
             last_ms = -1
@@ -142,41 +147,67 @@ class MediaPipeDetector:
 def _candidate(points: Any, world: Any, image: np.ndarray) -> Candidate:
     """MediaPipe's landmarks of one person: normalised to the picture's edges, so a pixel's centre is half a step in."""
     height, width = image.shape[:2]
-    normalised = np.array([(p.x, p.y) for p in points], float)
     visibility = np.array([p.visibility if p.visibility is not None else 1.0 for p in points], float)
-    xy = normalised * (width, height) - 0.5
+    xy = _pixels(points, image) - 0.5
     outside = np.linalg.norm(xy - np.clip(xy, 0, (width - 1, height - 1)), axis=1)
     confidence = np.clip(visibility, 0, 1) * np.exp(-outside / (OUTSIDE_FALLOFF * max(width, height)))
     in_metres = None if not world else np.array([(p.x, p.y, p.z) for p in world], float)
     return Candidate(xy, confidence, in_metres)
 
 
+def _pixels(points: Any, image: np.ndarray) -> np.ndarray:
+    """(N, 2) pixels from the picture's corner."""
+    height, width = image.shape[:2]
+    return np.array([(p.x * width, p.y * height) for p in points], float)
+
+
+def _tracked(graphs: PoseGraphs, image: np.ndarray, regions: list[Region]) -> list[Sighting]:
+    """Who is still where the last frame said; of two that became one, the older."""
+    seen: list[Sighting] = []
+    for region in regions:
+        sighting = graphs.look(image, region)
+        if sighting is not None and not _known(sighting, seen, image):
+            seen.append(sighting)
+    return seen
+
+
+def _known(new: Sighting, seen: list[Sighting], image: np.ndarray) -> bool:
+    """Whether a sighting is somebody already seen in this frame, perhaps with left and right swapped."""
+    points = _pixels(new.landmarks, image)
+    for other in seen:
+        theirs = _pixels(other.landmarks, image)
+        near = SAME_PERSON * max(new.next_region.side, other.next_region.side)
+        apart = min(np.linalg.norm(points - theirs[m], axis=1).mean() for m in (_AS_IS, _MIRRORED))
+        if apart < near or _overlap(points, theirs) > SAME_BOX:
+            return True
+    return False
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of the boxes of two sets of points (N, 2)."""
+    low, high = np.maximum(a.min(0), b.min(0)), np.minimum(a.max(0), b.max(0))
+    common = float(np.prod(np.clip(high - low, 0, None)))
+    return common / max(float(np.prod(np.ptp(a, 0)) + np.prod(np.ptp(b, 0))) - common, 1e-9)
+
+
+def _squares(width: int, height: int) -> list[tuple[int, int, int]]:
+    """(left, top, side) of overlapping squares that cover a picture: the finder sees a small person better."""
+    tiles = []
+    for side in (min(width, height), min(width, height) // 2):
+        if side < 2 * MIN_SIDE_PX or side == max(width, height):
+            continue
+        columns, rows = (int(np.ceil(1.5 * (length - side) / side)) + 1 for length in (width, height))
+        for top in np.linspace(0, height - side, rows):
+            tiles += [(int(left), int(top), side) for left in np.linspace(0, width - side, columns)]
+    return tiles
+
+
 def _import_mediapipe() -> Any:
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             import mediapipe
     except ImportError:
         raise MissingExtraError("the mediapipe detector", INSTALL) from None
     return mediapipe
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Send the process's stderr to nowhere: MediaPipe's C++ logs start before any setting can reach them."""
-    sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:
-        yield
-        return
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)
