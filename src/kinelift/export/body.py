@@ -193,14 +193,15 @@ class _Builder:
         s, hip, neck = self.s, self.at("Hips")[1], self.at("Neck")[1]
         chest = self.at("Spine1")[1]
         keys = [
-            (hip - 0.010 * s, 0.096 * self.hips, 0.069 * s),
+            (hip - 0.010 * s, 0.099 * self.hips, 0.070 * s),
             (hip + 0.035 * s, 0.088 * self.hips, 0.064 * s),
             (self.at("Spine")[1] + 0.015 * s, 0.080 * self.hips, 0.060 * s),
             (chest, 0.092 * self.wide, 0.068 * s),
             (chest + 0.045 * s, 0.100 * self.wide, 0.070 * s),
-            (neck - 0.022 * s, 0.098 * self.wide, 0.058 * s),
-            (neck - 0.002 * s, 0.080 * self.wide, 0.047 * s),
-            (neck + 0.014 * s, 0.048 * self.wide, 0.040 * s),
+            (neck - 0.015 * s, 0.104 * self.wide, 0.061 * s),
+            (neck + 0.012 * s, 0.094 * self.wide, 0.052 * s),
+            (neck + 0.030 * s, 0.066 * self.wide, 0.043 * s),
+            (neck + 0.042 * s, 0.040 * self.wide, 0.036 * s),
         ]
         return self._trunk_part(keys, 22, (0.012 * s, 0.008 * s))
 
@@ -209,8 +210,8 @@ class _Builder:
         s, hip = self.s, self.at("Hips")[1]
         keys = [
             (hip - 0.055 * s, 0.080 * self.hips, 0.060 * s),
-            (hip - 0.020 * s, 0.097 * self.hips, 0.070 * s),
-            (hip + 0.020 * s, 0.090 * self.hips, 0.065 * s),
+            (hip - 0.020 * s, 0.101 * self.hips, 0.071 * s),
+            (hip + 0.020 * s, 0.093 * self.hips, 0.067 * s),
         ]
         return self._trunk_part(keys, 7, (0.030 * s, 0.02 * s))
 
@@ -229,7 +230,7 @@ class _Builder:
         u = (stations - (bottom + top) / 2) / ((top - bottom) / 2)
         round_ = np.sqrt(np.maximum(1 - u * u, 0)) * (1 + 0.16 * u)
         centres = np.stack([np.full_like(u, centre[0]), stations, centre[2] + (0.012 - 0.008 * u) * s], -1)
-        skull = _swept(centres, (X, Z), np.stack([0.043 * s * round_, 0.056 * s * round_], -1),
+        skull = _swept(centres, (X, Z), np.stack([0.046 * s * round_, 0.057 * s * round_], -1),
                        np.ones((len(u), 1)), self.bones("Head"))  # fmt: skip
         tip = self.at("Head") + np.array([0, -0.006, 0.064]) * s
         v = np.sin(np.radians(np.linspace(-85, 85, 7)))
@@ -256,7 +257,7 @@ class _Builder:
 
     def sleeve(self, side: str) -> Surface:
         """Shoulder to the middle of the upper arm."""
-        keys = [(-0.10, 0.036, 0.038), (0.10, 0.037, 0.038), (0.35, 0.033, 0.033), (0.62, 0.030, 0.030)]
+        keys = [(-0.20, 0.030, 0.036), (0.10, 0.035, 0.037), (0.35, 0.032, 0.033), (0.62, 0.029, 0.030)]
         return self._limb(self._arm(side), keys, 10, (0.030, 0.004), (Y, Z), f"{side}Shoulder",
                           (0.0, 1.0, 2.0), (0.35, 0.35, 0.2))  # fmt: skip
 
@@ -281,7 +282,7 @@ class _Builder:
 
     def leg(self, side: str) -> Surface:
         """Hip to ankle."""
-        keys = [(-0.02, 0.048, 0.062), (0.12, 0.049, 0.058), (0.5, 0.042, 0.046), (0.9, 0.032, 0.035)]
+        keys = [(-0.02, 0.040, 0.054), (0.14, 0.047, 0.057), (0.5, 0.042, 0.046), (0.9, 0.032, 0.035)]
         keys += [(1.0, 0.031, 0.034), (1.3, 0.033, 0.036), (1.7, 0.025, 0.027), (1.97, 0.024, 0.026)]
         return self._limb([f"{side}UpLeg", f"{side}Leg", f"{side}Foot"], keys, 26, (0.035, 0.012), (X, Z), "Hips",
                           (0.0, 1.0, 2.0), (0.22, 0.30, 0.12))  # fmt: skip

@@ -78,12 +78,13 @@ def constant_fps(times: np.ndarray) -> float:
     """
     if len(times) < 2:
         return 30.0
-    span = times[-1] - times[0]
-    mean_fps = (len(times) - 1) / span
-    if _on_grid(times, mean_fps):
-        nearest = _nearest_standard(mean_fps)
-        cannot_tell = abs(nearest / mean_fps - 1) * span <= 2 * STAMP_ROUNDING_S
-        return nearest if cannot_tell else float(mean_fps)
+    # Least squares: the ends alone would carry their own rounding into the rate.
+    frames = np.arange(len(times)) - (len(times) - 1) / 2
+    own_fps = float((frames @ frames) / (frames @ times))
+    if _on_grid(times, own_fps):
+        nearest = _nearest_standard(own_fps)
+        cannot_tell = abs(nearest / own_fps - 1) * (times[-1] - times[0]) <= 2 * STAMP_ROUNDING_S
+        return nearest if cannot_tell else own_fps
     return _nearest_standard(1 / np.median(np.diff(times)))
 
 
