@@ -126,6 +126,12 @@ def test_a_target_that_is_a_folder(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        export(smooth_take(at_fps(30)), tmp_path / f"{'x' * 300}.bvh")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("fps", [0, -30, float("nan"), float("inf"), 1e9])
 def test_unusable_fps(fps, tmp_path):
     with pytest.raises(InputError, match="fps: expected"):

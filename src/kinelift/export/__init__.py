@@ -6,10 +6,9 @@ cannot leave half a file behind.
 """
 
 import math
-import os
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -90,11 +89,13 @@ def _person_path(path: Path, index: int) -> Path:
 @contextmanager
 def _temporary_beside(target: Path) -> Iterator[Path]:
     """A free name in the target's folder and with its suffix; whatever is left there at the end is removed."""
-    path = target.with_name(f".{target.stem}.{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
+    path = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
     try:
         yield path
     finally:
-        path.unlink(missing_ok=True)
+        # Gone after a success; and a folder that refused the file must not hide why.
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager
