@@ -128,5 +128,5 @@ def contact_labels(positions: np.ndarray, fps: float) -> np.ndarray:
     slow = 1 / (1 + np.exp(np.clip((v - 0.01) * 500, -30, 30)))
     height = soles[..., 1]
     ground = minimum_filter1d(height.min(-1), 2 * int(0.7 * fps) + 1, axis=-1, mode="nearest")
-    near = 1 / (1 + np.exp(np.clip((height - ground[..., None] - 0.05) / 0.008, -30, 30)))
+    near = 1 / (1 + np.exp(np.clip((height - ground[..., None] - 0.06) / 0.008, -30, 30)))
     return (slow * near).astype(np.float32)

@@ -41,7 +41,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as x."""
-        return x + self.layers(x)
+        return x + self.layers(x).float()
 
 
 class TemporalNet(nn.Module):
@@ -57,7 +57,9 @@ class TemporalNet(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
-        y = self.head(self.blocks(self.stem(features.transpose(1, 2)))).transpose(1, 2)
+        x = self.blocks(self.stem(features.transpose(1, 2)).float())
+        with torch.autocast(x.device.type, enabled=False):  # millimetres need more than bfloat16's eight bits
+            y = self.head(x).transpose(1, 2)
         positions = y[..., : J * 3].unflatten(-1, (J, 3)) * 0.3
         positions = positions - positions[..., :1, :]
         log_sigma = y[..., J * 3 : J * 4] - 3.0

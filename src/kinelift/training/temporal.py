@@ -85,7 +85,7 @@ def _loss(net_out: tuple, batch: Batch) -> torch.Tensor:
     nll = 3 * log_sigma + frozen.square() / 2 * torch.exp(-2 * log_sigma)
     down = (1 - (gravity * torch.from_numpy(batch.gravity)).sum(-1)).mean()
     touch = torch.nn.functional.binary_cross_entropy_with_logits(contact, torch.from_numpy(batch.contact))
-    return position + 0.5 * velocity + 0.02 * (nll * known).sum() / known.sum() + 0.2 * down + 0.05 * touch
+    return position + 0.5 * velocity + 0.02 * (nll * known).sum() / known.sum() + 0.2 * down + 0.15 * touch
 
 
 def validation_batches(clips: list[Clip], seed: int = 1234, n: int = 256, frames: int = 64) -> dict[str, Batch]:

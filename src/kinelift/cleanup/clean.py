@@ -1,0 +1,149 @@
+"""From lifted poses and key points to a motion in the world: scale, root, ground, contacts, solve, in that order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kinelift.camera import Camera
+from kinelift.cleanup.contacts import contact_of
+from kinelift.cleanup.rig import constant_bones, first_rotations
+from kinelift.cleanup.solve import SOLES, Evidence, solve
+from kinelift.kinematics import continuous_quats, forward_kinematics, matrix_to_quat
+from kinelift.records import Lifted, Motion, Pose2D
+from kinelift.skeleton import BODY26, joint_map
+from kinelift.trajectory import Ground, calibrated_ground, find_ground, solve_root
+from kinelift.trajectory.world import mean_direction
+
+_B = BODY26.index
+# What a detector's key point is worth beside a limb joint: derived points repeat others; detectors place ears, noses
+# and toe tips elsewhere on the body than the rig does.
+_RAY_WORTH = {"pelvis": 0.0, "neck": 0.0, "head": 0.0, "nose": 0.15, "ear": 0.15, "hand": 0.5, "heel": 0.5, "toe": 0.3}
+# Relative to the reference body: the error assumed of a joint whose lifter states none.
+_SIGMA_UNSTATED = 0.06
+
+
+@dataclass(frozen=True, eq=False)
+class Cleaned:
+    """The motion, the camera in its world, and what was found on the way.
+
+    Attributes:
+        motion: The person's animation.
+        camera: The camera in the world.
+        ground: World source and floor.
+        lifter_scale: Metres per unit of the lifter's output.
+    """
+
+    motion: Motion
+    camera: Camera
+    ground: Ground
+    lifter_scale: float
+
+
+def to_body26(lifted: Lifted) -> Lifted:
+    """The lifter's joints carried to body26 by the named table; NaN for those it does not give."""
+    if lifted.skeleton.joints == BODY26.joints:
+        return lifted
+    weights = joint_map(lifted.skeleton, BODY26)
+    given = (weights != 0).any(1)
+    positions = np.einsum("ij,tjc->tic", weights, lifted.positions)
+    positions -= positions[:, :1]
+    positions[:, ~given] = np.nan
+    sigma = None
+    if lifted.sigma is not None:
+        sigma = np.where(given, lifted.sigma @ np.abs(weights).T, 1.0)
+    return lifted.replaced(skeleton=BODY26, positions=positions, sigma=sigma)
+
+
+def _worth(name: str) -> float:
+    return next((w for word, w in _RAY_WORTH.items() if name.endswith(word)), 1.0)
+
+
+def _stated_gravity(lifted: Lifted, detected: np.ndarray) -> tuple[np.ndarray, str]:
+    if lifted.gravity is not None:
+        return mean_direction(lifted.gravity, np.maximum(detected.astype(float), 1e-3)), "lifter"
+    # A lifter without gravity: cameras are held upright and people stand; the mean trunk says which way is up.
+    trunk = lifted.positions[:, 0] - lifted.positions[:, _B("neck")]
+    trunk = trunk / np.maximum(np.linalg.norm(trunk, axis=-1, keepdims=True), 1e-9)
+    return mean_direction(np.nan_to_num(trunk, nan=0.0) + [0, 2.0, 0], detected.astype(float) + 1e-3), "upright camera"
+
+
+def clean(
+    lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrated: bool = False, iterations: int = 3
+) -> Cleaned:
+    """Fit one person's motion.
+
+    `lifted` in any skeleton with a table to body26; `pose` in body26 key points; `camera` with its focal length, and with
+    its pose where `calibrated`; `height_m` stature. Two passes of `iterations` Gauss-Newton steps.
+    """
+    lifted = to_body26(lifted)
+    detected = pose.detected
+    sigma = lifted.sigma if lifted.sigma is not None else np.full(lifted.positions.shape[:2], _SIGMA_UNSTATED)
+    trust = np.where(np.isfinite(lifted.positions).all(-1), detected[:, None] / np.maximum(sigma, 0.01) ** 2, 0.0)
+    offsets = constant_bones(lifted.positions, trust, height_m)
+    scale = _lifter_scale(lifted.positions, offsets, trust)
+    relative_cam, sigma_m = lifted.positions * scale, np.clip(sigma * scale, 0.015, 0.5)
+    rays = camera.unproject(pose.xy)
+    worth = np.array([_worth(j) for j in BODY26.joints])
+    ray_weight = np.where(np.isfinite(rays).all(-1), pose.confidence * worth, 0.0)
+
+    local = first_rotations(relative_cam)
+    shape, _ = forward_kinematics(BODY26, offsets, local, np.zeros((len(local), 3)))
+    root_cam = solve_root(shape, rays, ray_weight, pose.times)
+    soles_cam = shape[:, SOLES] + root_cam[:, None]
+    down, source = _stated_gravity(lifted, detected)
+    sole_word = _spoken_contact(lifted, soles_cam, down, pose.times, height_m)
+    if calibrated:
+        ground = calibrated_ground(camera, soles_cam, sole_word)
+    else:
+        ground = find_ground(down, soles_cam, sole_word, root_cam[0], source)
+    R, t = ground.R_cam_world, ground.t_cam_world
+    local[:, 0] = R.T @ local[:, 0]
+    root = (root_cam - t) @ R
+    evidence = Evidence(
+        offsets, pose.times, rays, ray_weight, relative_cam @ R, sigma_m, sole_word, ground.floor_y, R, t, height_m
+    )
+    local, root = solve(evidence, local, root, iterations)
+    soles = forward_kinematics(BODY26, offsets, local, root)[0][:, SOLES]
+    evidence.contact = contact_of(lifted.contact, soles, pose.times, height_m)
+    if not calibrated and (planted := evidence.contact > 0.6).sum() >= 3:
+        rise = float(np.median(soles[..., 1][planted]))
+        root = root - [0, rise, 0]
+        t = t + R @ np.array([0, rise, 0])
+        evidence.t_cam_world = t
+        ground = Ground(R, t, 0.0, ground.source)
+    local, root = solve(evidence, local, root, iterations)
+    motion = Motion(
+        BODY26,
+        offsets,
+        continuous_quats(matrix_to_quat(local)),
+        root,
+        np.clip(evidence.contact, 0, 1),
+        np.array(SOLES),
+        detected,
+        sigma_m,
+        pose.times,
+        pose.person_id,
+    )
+    return Cleaned(motion, camera.replaced(R_cam_world=R, t_cam_world=t), ground, scale)
+
+
+def _lifter_scale(positions: np.ndarray, offsets: np.ndarray, trust: np.ndarray) -> float:
+    """Metres per unit of the lifter: total length of the bones it gives, in the rig and in its own median."""
+    lengths = np.linalg.norm(positions - positions[:, [max(p, 0) for p in BODY26.parents]], axis=-1)
+    given = np.isfinite(lengths).any(0) & (trust.sum(0) > 0)
+    given[0] = False
+    limbs = [j for j in np.flatnonzero(given) if any(w in BODY26.joints[j] for w in ("knee", "ankle", "elbow", "wrist"))]
+    return float(np.linalg.norm(offsets[limbs], axis=-1).sum() / max(np.nanmedian(lengths[:, limbs], 0).sum(), 1e-6))
+
+
+def _spoken_contact(
+    lifted: Lifted, soles_cam: np.ndarray, down: np.ndarray, times: np.ndarray, height_m: float
+) -> np.ndarray:
+    """Contact before any solve: the lifter's own, else from the motion of soles along gravity."""
+    if lifted.contact is not None:
+        return lifted.contact
+    height = -(soles_cam @ down)
+    upright = np.stack([soles_cam[..., 0], height, soles_cam[..., 2]], -1)
+    return contact_of(None, upright, times, height_m)

@@ -1,0 +1,72 @@
+"""The shipped temporal lifter, and any ONNX file of its layout: aimed rays at 30 Hz in, body26 with sigma out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kinelift.camera import Camera
+from kinelift.lift.rays import RATE_HZ, encode, input_joints
+from kinelift.records import Lifted, Pose2D
+from kinelift.skeleton import BODY26
+
+# Shorter clips are held still at both ends up to this many frames: the network has seen nothing shorter.
+_MIN_FRAMES = 31
+
+
+def regular_times(times: np.ndarray) -> np.ndarray:
+    """A 30 Hz grid that covers `times`, at least 31 samples, the clip in its middle."""
+    count = int(np.floor((times[-1] - times[0]) * RATE_HZ + 1e-6)) + 1
+    if times[0] + (count - 1) / RATE_HZ < times[-1] - 1e-6:
+        count += 1
+    lead = max((_MIN_FRAMES - count + 1) // 2, 0)
+    return times[0] + (np.arange(count + 2 * lead) - lead) / RATE_HZ
+
+
+def _at(times: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Linear interpolation along axis 0, held at the ends."""
+    k = np.clip(np.searchsorted(known, times, side="right") - 1, 0, max(len(known) - 2, 0))
+    if len(known) == 1:
+        return np.repeat(values, len(times), 0)
+    u = np.clip((times - known[k]) / (known[k + 1] - known[k]), 0, 1).reshape(-1, *(1,) * (values.ndim - 1))
+    return values[k] * (1 - u) + values[k + 1] * u
+
+
+def resampled_rays(pose: Pose2D, camera: Camera, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rays (G, J, 2) and confidence (G, J) at `grid` times; a joint is seen where its neighbours in time are."""
+    seen = pose.seen
+    rays = camera.unproject(np.where(seen[..., None], pose.xy, 0.0))
+    weight = _at(grid, pose.times, seen.astype(float))
+    filled = rays.copy()
+    frames = np.arange(len(pose.times))
+    for j in np.flatnonzero(~seen.all(0) & seen.any(0)):
+        k = np.flatnonzero(seen[:, j])
+        for i in range(2):
+            filled[:, j, i] = np.interp(frames, k, rays[k, j, i])
+    confidence = np.where(weight > 0.5, _at(grid, pose.times, pose.confidence), 0.0)
+    return _at(grid, pose.times, filled), confidence
+
+
+def lift_rays(session: Any, pose: Pose2D, camera: Camera) -> Lifted:
+    """Run a network of the `rays` layout over a clip of body26 key points."""
+    grid = regular_times(pose.times)
+    rays, confidence = resampled_rays(pose, camera, grid)
+    features, R = encode(input_joints(rays[None]), input_joints(confidence[None, ..., None])[..., 0])
+    outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"features": features}), strict=True))
+
+    def back(x: np.ndarray) -> np.ndarray:
+        return _at(pose.times, grid, x)
+
+    positions = back(np.einsum("tij,tnj->tni", R[0], outputs["positions"][0].astype(float)))
+    gravity = back(np.einsum("tij,tj->ti", R[0], outputs["gravity"][0].astype(float)))
+    gravity /= np.maximum(np.linalg.norm(gravity, axis=-1, keepdims=True), 1e-9)
+    return Lifted(
+        BODY26,
+        positions,
+        pose.times,
+        "metric",
+        sigma=back(outputs["sigma"][0].astype(float)),
+        gravity=gravity,
+        contact=np.clip(back(outputs["contact"][0].astype(float)), 0, 1),
+    )
