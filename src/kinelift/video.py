@@ -24,7 +24,7 @@ from kinelift.records import Frame
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 FOLDER_FPS = 30.0
 
-# Containers that FFmpeg may open: no playlists, no network formats, no text art.
+# What FFmpeg may open: no playlists, no network formats, no text art.
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,gif,h264,hevc,m4v,apng,mxf"
 _APPLE_FOCAL = "com.apple.quicktime.camera.focal_length.35mm_equivalent"
 _EXIF_IFD, _EXIF_FOCAL_35MM = 0x8769, 0xA405
@@ -57,15 +57,11 @@ class FrameSource:
     def _begin(self, frames: Iterator[Frame], nothing: str) -> None:
         """Read the first frame, so that what cannot be read fails now; raises `InputError(nothing)`."""
         self._frames = frames
-        try:
-            self._first = next(frames, None)
-            if self._first is None:
-                raise InputError(nothing)
-        except BaseException:
+        self._first = next(frames, None)
+        if self._first is None:
             self.close()
-            raise
-        height, width = self._first.image.shape[:2]
-        self.image_size = (width, height)
+            raise InputError(nothing)
+        self.image_size = (self._first.image.shape[1], self._first.image.shape[0])
 
     def __iter__(self) -> Iterator[Frame]:
         return self
@@ -109,7 +105,7 @@ def open_frames(
     webcam = re.fullmatch(r"(?:webcam:)?(\d+)", str(source))
     if webcam and not Path(str(source)).exists():
         return WebcamSource(int(webcam[1]), start, end)
-    path = Path(source) if not isinstance(source, int) else Path(str(source))
+    path = Path(str(source))
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if path.is_dir():
@@ -125,14 +121,11 @@ class VideoSource(FrameSource):
     def __init__(self, path: Path, start: float | None, end: float | None) -> None:
         super().__init__(str(path))
         self._container = _open_container(path)
-        try:
-            self._describe(path)
-            self._clip(start, end)
-        except BaseException:
-            self.close()
-            raise
         self._problems = {"packet": 0, "stamp": 0}
-        nothing = f"{path}: no frame could be decoded; the file is damaged or empty, export it again as MP4"
+        self._offset = 0.0
+        self._describe(path)
+        self._clip(start, end)
+        nothing = f"{path}: no frame could be decoded; it is damaged or empty, export it again as MP4"
         if start:
             length = "" if self._total_s is None else f" (the video is {self._total_s:.2f} s long)"
             nothing = f"{path}: no frame at or after start = {start:g} s{length}; choose an earlier start"
@@ -141,7 +134,7 @@ class VideoSource(FrameSource):
     def _describe(self, path: Path) -> None:
         videos = [s for s in self._container.streams.video if not _is_cover(s)]
         if not videos:
-            what = "sound only" if self._container.streams.audio else "no video stream"
+            what = "sound only" if self._container.streams.audio else "no video stream (cut off or damaged?)"
             raise InputError(f"{path}: holds {what}; give a video file")
         self._stream = stream = videos[0]
         if stream.codec_context is None:
@@ -157,14 +150,9 @@ class VideoSource(FrameSource):
         self._total_s = duration
         self._total_frames = stream.frames or (round(duration * self.fps) if duration else None)
         self.metadata = {"kind": "video", "codec": stream.codec_context.name, "container": self._container.format.name}
-        tags = {**self._container.metadata, **stream.metadata}
-        focal = _number(tags.get(_APPLE_FOCAL))
+        focal = _number({**self._container.metadata, **stream.metadata}.get(_APPLE_FOCAL))
         if focal:
             self.metadata["focal_35mm"] = focal
-        for key in ("make", "model"):
-            value = tags.get(f"com.apple.quicktime.{key}") or tags.get(key)
-            if value:
-                self.metadata[key] = value
 
     def _clip(self, start: float | None, end: float | None) -> None:
         if self._total_s is None:
@@ -233,14 +221,13 @@ class VideoSource(FrameSource):
     def _stamp(self, picture: Any, last: float) -> float | None:
         """Seconds of a picture, after `last`; None where its time stamp repeats."""
         step = 1.0 / self.fps
-        offset = getattr(self, "_offset", 0.0)
         if picture.time is None:
             return 0.0 if last == -math.inf else last + step
-        seconds = float(picture.time) + offset
+        seconds = float(picture.time) + self._offset
         if seconds > last:
             return seconds
         if last - seconds > 0.5:  # the clock starts again, as in files glued together
-            self._offset = offset + last + step - seconds
+            self._offset += last + step - seconds
             return last + step
         self._problems["stamp"] += 1
         return None
@@ -282,8 +269,7 @@ class ImageSource(FrameSource):
     def __init__(self, name: str, paths: list[Path], start: float | None, end: float | None, fps: float) -> None:
         super().__init__(name)
         if not paths:
-            known = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise InputError(f"{name}: the folder holds no images ({known})")
+            raise InputError(f"{name}: the folder holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
         first = math.ceil((start or 0.0) * fps - 1e-9)
         stop = len(paths) if end is None else min(len(paths), math.ceil(end * fps - 1e-9))
         self.fps = fps
@@ -314,12 +300,8 @@ class WebcamSource(FrameSource):
         super().__init__(f"webcam:{index}")
         import cv2
 
-        level = cv2.getLogLevel() if hasattr(cv2, "getLogLevel") else None
-        if level is not None:
-            cv2.setLogLevel(0)
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         self._capture = cv2.VideoCapture(index)
-        if level is not None:
-            cv2.setLogLevel(level)
         self._stopped = False
         self._previous_handler: Callable[..., Any] | int | None = None
         if not self._capture.isOpened():
@@ -379,15 +361,11 @@ def _open_container(path: Path) -> Any:
 
 def _is_cover(stream: Any) -> bool:
     """A still picture stored beside music."""
-    try:
-        return "attached_pic" in str(stream.disposition)
-    except AttributeError:
-        return False
+    return "attached_pic" in str(getattr(stream, "disposition", ""))
 
 
 def _images_in(folder: Path) -> list[Path]:
-    images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-    return sorted(images, key=natural_key)
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
 
 
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
@@ -418,5 +396,5 @@ def _number(value: object) -> float | None:
 
 
 def _short(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).splitlines()[0][:120]
+    text = str(getattr(error, "strerror", None) or error).strip()
+    return (text or type(error).__name__).splitlines()[0][:120]

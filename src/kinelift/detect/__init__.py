@@ -6,51 +6,37 @@ Adding a detector is one class (see `Detector`) and one line in `DETECTORS`.
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinelift.detect.base import Candidate, Detector
+from kinelift.detect.base import Candidate, Detection, Detector
+from kinelift.detect.files import is_keypoint_input, read_keypoints, write_keypoints
 from kinelift.detect.follow import Follower, check_person
 from kinelift.detect.mediapipe import MediaPipeDetector
+from kinelift.detect.rtmpose import RTMPoseDetector
 from kinelift.detect.shots import ShotDetector
 from kinelift.errors import InputError, UnknownNameError
 from kinelift.records import Frame, Pose2D
 from kinelift.video import FrameSource, open_frames
 
-__all__ = ["DETECTORS", "Candidate", "Detection", "Detector", "ShotDetector", "detect_video", "make_detector"]
+__all__ = [
+    "DETECTORS",
+    "Candidate",
+    "Detection",
+    "Detector",
+    "ShotDetector",
+    "detect_video",
+    "is_keypoint_input",
+    "make_detector",
+    "read_keypoints",
+    "write_keypoints",
+]
 
 DETECTORS: dict[str, Callable[..., Detector]] = {
     "mediapipe": MediaPipeDetector,
+    "rtmpose": RTMPoseDetector,
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Detection:
-    """What a detector made of a video.
-
-    Attributes:
-        pose: The followed person.
-        cuts: Indices of frames that start a new shot.
-        persons: How many persons were seen.
-        warnings: What the user should know, a line each.
-        source: The video's own metadata (see `FrameSource.metadata`), with `fps` and `name`.
-        provenance: What made the key points.
-    """
-
-    pose: Pose2D
-    cuts: tuple[int, ...]
-    persons: int
-    warnings: tuple[str, ...]
-    source: dict[str, Any]
-    provenance: dict[str, Any]
-
-    def shots(self) -> list[slice]:
-        """The frames between cuts."""
-        edges = [0, *self.cuts, len(self.pose.times)]
-        return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def make_detector(name: str, **options: Any) -> Detector:
@@ -68,6 +54,8 @@ def detect_video(
     source: str | Path | FrameSource,
     detector: str | Detector = "mediapipe",
     person: str | int = "largest",
+    start: float | None = None,
+    end: float | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Detection:
     """Run a detector over a video and follow one person through it.
@@ -76,6 +64,8 @@ def detect_video(
         source: What `open_frames` takes, or an open source (read to its end, closed here).
         detector: A name in `DETECTORS`, or a detector.
         person: "largest", "central" or a number; see `Follower.pose`.
+        start: First time kept, seconds; only for a source that is not open yet.
+        end: Frames from this time on are left out, seconds; likewise.
         progress: Called after each frame with the frames done and the expected number or None.
 
     Raises `InputError` if the source cannot be read or holds nobody.
@@ -83,7 +73,7 @@ def detect_video(
     check_person(person)
     if isinstance(detector, str):
         detector = make_detector(detector)
-    with source if isinstance(source, FrameSource) else open_frames(source) as frames:
+    with source if isinstance(source, FrameSource) else open_frames(source, start, end) as frames:
         follower = Follower(detector.skeleton, frames.image_size)
         shots = ShotDetector()
         times: list[float] = []

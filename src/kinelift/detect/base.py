@@ -5,13 +5,14 @@ A detector does not choose whom to follow and knows nothing of the clip's end: `
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from kinelift.records import Frame
+from kinelift.records import Frame, Pose2D
 from kinelift.skeleton import Skeleton
 
 
@@ -54,3 +55,29 @@ class Detector(Protocol):
     def provenance(self) -> dict[str, Any]:
         """What made the key points, for the output's `meta`: library versions, weights and their SHA-256."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One person of a video, or of a file of key points, in 2D.
+
+    Attributes:
+        pose: The followed person.
+        cuts: Indices of frames that start a new shot.
+        persons: How many persons were seen.
+        warnings: What the user should know, a line each.
+        source: The video's own metadata (see `FrameSource.metadata`), with `fps` and `name`.
+        provenance: What made the key points.
+    """
+
+    pose: Pose2D
+    cuts: tuple[int, ...]
+    persons: int
+    warnings: tuple[str, ...]
+    source: dict[str, Any]
+    provenance: dict[str, Any]
+
+    def shots(self) -> list[slice]:
+        """The frames between cuts."""
+        edges = [0, *self.cuts, len(self.pose.times)]
+        return [slice(a, b) for a, b in itertools.pairwise(edges)]

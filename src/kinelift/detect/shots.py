@@ -32,10 +32,10 @@ class ShotDetector:
         is_cut = False
         if self._last is not None:
             change = float(np.abs(thumbnail - self._last).mean())
-            usual = float(np.median(self._changes)) if self._changes else 0.0
-            stands_out = change > 0.06 and change > 4.0 * usual
+            known = len(self._changes) >= 3  # before that nothing is usual yet
+            stands_out = known and change > max(0.06, 4.0 * float(np.median(self._changes)))
             is_cut = stands_out and _correlation(thumbnail, self._last) < 0.6
-            self._changes = [] if is_cut else [*self._changes[-14:], change]
+            self._changes = [*self._changes[-14:], change]
         if is_cut:
             self.cuts.append(self._count)
         self._last = thumbnail
