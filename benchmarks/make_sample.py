@@ -101,7 +101,9 @@ def report(seen: np.ndarray, camera: Camera, positions: np.ndarray) -> None:
     leg = [i for i, n in enumerate(LIMBS) if n.split("_")[1] in ("knee", "ankle")]
     leg_swaps = found & (crossed[:, leg].mean(1) < straight[:, leg].mean(1))
     print(f"frames {len(seen)}, found {found.mean():.1%}, mean visibility {np.nanmean(seen[..., 2]):.2f}")
-    print(f"left and right swapped in {swaps.sum()} frames, legs alone in {leg_swaps.sum()}: {np.nonzero(leg_swaps)[0]}")
+    print(
+        f"left and right swapped in {swaps.sum()} frames, legs alone in {leg_swaps.sum()}: {np.nonzero(leg_swaps)[0]}"
+    )
     print("2D error, % of body height, median (90th percentile), mean vertical offset (negative = up)")
     for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "heel", "toe"):
         pair = BODY26.indices(f"left_{joint}", f"right_{joint}")

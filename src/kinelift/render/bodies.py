@@ -60,9 +60,9 @@ class Look:
     def random(cls, rng: np.random.Generator) -> Look:
         """A look drawn at random; the same generator state gives the same look."""
 
-        def color(low: float = 0.05, high: float = 0.95) -> Color:
+        def color(low: float = 0.05, high: float = 0.95, spread: float = 0.18) -> Color:
             grey = rng.uniform(low, high)
-            r, g, b = np.clip(grey + rng.normal(0, 0.18, 3), 0.02, 0.98)
+            r, g, b = np.clip(grey + rng.normal(0, spread, 3), 0.02, 0.98)
             return float(r), float(g), float(b)
 
         azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.6)
@@ -81,8 +81,8 @@ class Look:
             sun=float(sun),
             sky=float(1.1 - sun),
             floor=FLOORS[rng.integers(len(FLOORS))],
-            floor_color=color(0.2, 0.8),
-            wall_color=color(0.3, 0.9),
+            floor_color=color(0.2, 0.8, 0.06),
+            wall_color=color(0.3, 0.9, 0.05),
             room_m=float(rng.uniform(4, 9)),
             seed=int(rng.integers(2**31)),
         )
@@ -168,10 +168,10 @@ def _add_torso(fig: _Figure, hips: np.ndarray, chest: np.ndarray) -> None:
     left, up, front = chest * u
     low, mid, top = p["pelvis"], p["spine"], p["chest"]
     seat = low + 0.005 * hip_up - 0.01 * hip_front
-    fig.add(seat + 0.055 * hip_left, seat - 0.055 * hip_left, (0.112, 0.112), look.trousers, (hips[2], 0.95), group=0)
+    fig.add(seat + 0.052 * hip_left, seat - 0.052 * hip_left, (0.108, 0.108), look.trousers, (hips[2], 0.95), group=0)
     waist = 0.4 * low + 0.6 * mid
-    belt, flat = low + 0.02 * hip_up, (hips[2], 0.72)
-    fig.add(belt, mid, (0.160, 0.142), look.trousers, flat, group=0, other=look.shirt, split=0.2)
+    belt, flat = low + 0.012 * hip_up, (hips[2], 0.72)
+    fig.add(belt, mid, (0.164, 0.142), look.trousers, flat, group=0, other=look.shirt, split=0.06)
     fig.add(waist, top, (0.142, 0.155), look.shirt, (chest[2], 0.70), group=0)
     breast = top + 0.045 * up + 0.008 * front
     fig.add(mid + 0.02 * up, breast, (0.140, 0.160), look.shirt, (chest[2], 0.70), group=0)

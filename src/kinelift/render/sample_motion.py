@@ -201,8 +201,8 @@ def _set_arms(local: np.ndarray, times: np.ndarray, lead: np.ndarray, squat: np.
         # The arm goes with the other side's leg, a little late.
         swing = _smooth(-sign * np.interp(times - 0.03, times, lead), 0.05)
         up = wave if side == "right" else np.zeros_like(wave)
-        flex = np.radians(2 + 20 * swing) * (1 - up) + np.radians(70) * squat + np.radians(12) * up
-        away = np.radians(9 + 3 * squat) + np.radians(87 + 5 * beat) * up
+        flex = np.radians(2 + 20 * swing) * (1 - up) + np.radians(108) * squat + np.radians(12) * up
+        away = np.radians(7 + 3 * squat) + np.radians(87 + 5 * beat) * up
         twist = np.radians(-12) * (1 - up) - np.radians(80 + 10 * beat) * up
         elbow = np.radians(22 + 11 * swing) * (1 - up) - np.radians(8) * squat + np.radians(78 + 24 * beat) * up
         shoulder_i, elbow_i, wrist_i = BODY26.indices(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")

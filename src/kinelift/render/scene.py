@@ -13,7 +13,7 @@ from kinelift.camera import Camera
 from kinelift.errors import InputError
 from kinelift.render.bodies import Look, body_parts
 from kinelift.render.room import room_colors
-from kinelift.render.shapes import Parts, trace_boxes
+from kinelift.render.shapes import Parts, normals, trace_boxes
 
 # Grid of the light's own depth picture, metres.
 _SHADOW_CELL_M = 0.012
@@ -30,7 +30,7 @@ class Renderer:
     """
 
     def __init__(self, camera: Camera, look: Look | None = None, supersample: int = 2):
-        if camera.K.ndim == 3 or camera.R_cam_world.ndim == 3:
+        if camera.K.ndim == 3 or camera.R_cam_world.ndim == 3 or camera.t_cam_world.ndim == 2:
             raise InputError("camera: expected one that stands still; make a renderer per frame for a moving one")
         self.camera, self.look, self.scale = camera, look or Look(), supersample
         w, h = camera.image_size
@@ -77,12 +77,16 @@ class Renderer:
             return
         s = self.scale
         fine = (slice(y0 * s, y1 * s), slice(x0 * s, x1 * s))
-        color = self._room[fine] * self._floor_light(parts, shadow, self._floor_xz[fine])[..., None]
-        hit = self._trace(parts, fine)
-        color[hit.mask] = self._shade(parts, hit, shadow)
+        color = self._room[fine] * self._floor_light(shadow, fine)[..., None]
+        hit, where = self._trace(parts)
+        rows, columns = where
+        inner = (slice(rows.start - y0 * s, rows.stop - y0 * s), slice(columns.start - x0 * s, columns.stop - x0 * s))
+        color[inner][hit.mask] = self._shade(parts, hit, shadow)
+        covered = np.zeros(color.shape[:2], np.float32)
+        covered[inner] = hit.mask
         coarse = (slice(y0, y1), slice(x0, x1))
         image[coarse] = _to_srgb(_averaged(color, s))
-        coverage[coarse] = _averaged(hit.mask.astype(np.float32), s)
+        coverage[coarse] = _averaged(covered, s)
 
     def _box_to_draw(self, parts: Parts, shadow: _ShadowMap) -> tuple[int, int, int, int]:
         """Pixel box of the figure, its cast shadow and the dark floor beneath it."""
@@ -90,31 +94,34 @@ class Renderer:
         cast = corners - self._sun * np.clip(corners[:, 1:2] / self._sun[1], 0, 4.0)
         low = corners[corners[:, 1] < 0.6]
         under = [low + d for d in ((0.3, 0, 0.3), (0.3, 0, -0.3), (-0.3, 0, 0.3), (-0.3, 0, -0.3))]
-        points = np.concatenate([corners, cast, *under])
-        boxes = _pixel_boxes(self.camera, self.camera.to_camera(points)[None], 1)
-        x0, y0, x1, y1 = (int(v) for v in boxes[0])
+        on_floor = self.camera.to_camera(np.concatenate([cast, *under]))
+        body = parts.moved(self.camera.R_cam_world, self.camera.t_cam_world).corners().reshape(-1, 3)
+        points = np.concatenate([body, on_floor])
+        x0, y0, x1, y1 = (int(v) for v in _pixel_boxes(self.camera, points[None], 1)[0])
         return x0, y0, x1, y1
 
-    def _trace(self, parts: Parts, fine: tuple[slice, slice]) -> _Hits:
-        """Nearest parts on the fine grid's crop."""
+    def _trace(self, parts: Parts) -> tuple[_Hits, tuple[slice, slice]]:
+        """Nearest parts on the fine grid, and the rows and columns of it that they may touch."""
         cam = parts.moved(self.camera.R_cam_world, self.camera.t_cam_world)
         boxes = _pixel_boxes(self.camera, cam.corners(), self.scale)
-        top, left = fine[0].start, fine[1].start
-        h, w = fine[0].stop - top, fine[1].stop - left
+        drawn = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])]
+        left, top, right, bottom = (*drawn[:, :2].min(0), *drawn[:, 2:].max(0)) if len(drawn) else (0, 0, 0, 0)
+        fine = (slice(top, bottom), slice(left, right))
+        h, w = bottom - top, right - left
         boxes = np.clip(boxes - (left, top, left, top), 0, (w, h, w, h))
         hits = _Hits((h, w))
         rays = self._rays[fine]
-        for i, where, t, normal, along in trace_boxes(cam, np.zeros(3), rays, boxes):
+        for i, where, t, along in trace_boxes(cam, np.zeros(3), rays, boxes):
             nearer = (t < hits.depth[where]) & (t > 0.05)
             hits.depth[where][nearer] = t[nearer]
-            hits.normal[where][nearer] = normal[nearer]
             hits.part[where][nearer] = i
             hits.along[where][nearer] = along[nearer]
         hits.mask = hits.part >= 0
+        x_cam = rays[hits.mask] * hits.depth[hits.mask][:, None]
+        hits.normal[hits.mask] = normals(cam, hits.part[hits.mask], hits.along[hits.mask], x_cam)
         hits.smooth_normals(parts.group, float(hits.mask.any(1).sum()))
-        hits.points = (rays * hits.depth[..., None])[hits.mask] - self.camera.t_cam_world
-        hits.points = hits.points @ self.camera.R_cam_world
-        return hits
+        hits.points = (x_cam - self.camera.t_cam_world) @ self.camera.R_cam_world
+        return hits, fine
 
     def _shade(self, parts: Parts, hit: _Hits, shadow: _ShadowMap) -> np.ndarray:
         """Linear RGB (n, 3) of the fine pixels on the figure."""
@@ -135,16 +142,17 @@ class Renderer:
         light = ambient * (hit.openness()[hit.mask] * rim)[:, None] + (look.sun * lambert * seen)[:, None]
         return albedo * light
 
-    def _floor_light(self, parts: Parts, shadow: _ShadowMap, xz: np.ndarray) -> np.ndarray:
-        """(h, w) factor on the room's light: the cast shadow and the dark beneath feet."""
+    def _floor_light(self, shadow: _ShadowMap, fine: tuple[slice, slice]) -> np.ndarray:
+        """(h, w) factor on the room's light: the cast shadow and the dark beneath feet; soft, so found per pixel."""
+        xz = self._floor_xz[fine][:: self.scale, :: self.scale]
         factor = np.ones(xz.shape[:2], np.float32)
         on = np.isfinite(xz[..., 0])
         points = np.zeros((int(on.sum()), 3))
         points[:, [0, 2]] = xz[on]
         even = shadow.open_sky(points)
         direct, sky = self.look.sun * self._sun[1], self.look.sky
-        factor[on] = (direct * shadow.lit(points) * (0.5 + 0.5 * even) + sky * even) / (direct + sky)
-        return factor
+        factor[on] = (direct * shadow.lit_floor(points) * (0.5 + 0.5 * even) + sky * even) / (direct + sky)
+        return np.asarray(cv2.resize(factor, None, fx=self.scale, fy=self.scale))
 
 
 class _Hits:
@@ -176,10 +184,12 @@ class _Hits:
     def openness(self) -> np.ndarray:
         """(h, w) in (0, 1]: darker where the surroundings are nearer (unsharp masking of depth, Luft et al. 2006)."""
         sigma = 0.02 * max(float(self.mask.any(1).sum()), 25.0)
-        weight = self.mask.astype(np.float32)
-        depth = np.where(self.mask, self.depth, 0).astype(np.float32)
-        near = cv2.GaussianBlur(depth, (0, 0), sigma) / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-3)
-        return 1 - np.clip(2.6 * (depth - near), 0, 0.45)
+        mask = self.mask[::2, ::2]
+        depth = np.where(mask, self.depth[::2, ::2], 0).astype(np.float32)
+        total = cv2.GaussianBlur(depth, (0, 0), sigma / 2)
+        weight = np.maximum(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma / 2), 1e-3)
+        near = cv2.resize(total / weight, self.mask.shape[::-1])
+        return 1 - np.clip(2.6 * (np.where(self.mask, self.depth, 0) - near), 0, 0.45)
 
 
 class _ShadowMap:
@@ -201,24 +211,37 @@ class _ShadowMap:
         boxes = (boxes - np.tile(self.corner, 2)) / _SHADOW_CELL_M
         boxes = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:]) + 1], -1).astype(int)
         self.depth = np.full((h, w), np.inf, np.float32)
-        for _, where, t, _, _ in trace_boxes(lit, origin, np.array([0, 0, 1.0]), boxes):
+        for _, where, t, _ in trace_boxes(lit, origin, np.array([0, 0, 1.0]), boxes):
             self.depth[where] = np.minimum(self.depth[where], t + (low[2] - 1))
         self.balls = np.concatenate([parts.a, parts.b])
         self.radii = np.concatenate([parts.radius_a, parts.radius_b])
 
+    def _cells(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which points (n, 3) fall inside the map, their flat cells, and their depth along the light."""
+        h, w = self.depth.shape
+        cell = points @ self.R_light_world[:2].T
+        cell -= self.corner
+        x, y = np.round(cell / _SHADOW_CELL_M).astype(np.int32).T
+        inside = np.nonzero((x > 0) & (y > 0) & (x < w - 1) & (y < h - 1))[0]
+        return inside, y[inside] * w + x[inside], points[inside] @ self.R_light_world[2]
+
     def lit(self, points: np.ndarray) -> np.ndarray:
-        """(n,) in [0, 1], how much of the sun reaches world points (n, 3): nine neighbouring cells vote."""
-        p = points @ self.R_light_world.T
-        cell = (p[:, :2] - self.corner) / _SHADOW_CELL_M
-        behind = np.zeros(len(p), np.float32)
-        for dx in (-1.0, 0.0, 1.0):
-            for dy in (-1.0, 0.0, 1.0):
-                x = np.round(cell[:, 0] + dx).astype(int)
-                y = np.round(cell[:, 1] + dy).astype(int)
-                inside = (x >= 0) & (y >= 0) & (x < self.depth.shape[1]) & (y < self.depth.shape[0])
-                nearest = self.depth[np.where(inside, y, 0), np.where(inside, x, 0)]
-                behind += inside & (nearest < p[:, 2] - 0.012)
-        return 1 - behind / 9
+        """(n,) in [0, 1], how much of the sun reaches points (n, 3) on the figure: five neighbouring cells vote."""
+        light = np.ones(len(points), np.float32)
+        inside, cell, depth = self._cells(points)
+        w = self.depth.shape[1]
+        flat, behind = self.depth.ravel(), np.zeros(len(inside), np.float32)
+        for step in (0, -w - 1, 1 - w, w - 1, w + 1):
+            behind += flat[cell + step] < depth - 0.012
+        light[inside] -= behind / 5
+        return light
+
+    def lit_floor(self, points: np.ndarray) -> np.ndarray:
+        """As `lit` for points on the floor, which lies behind every part of the figure."""
+        light = np.ones(len(points), np.float32)
+        inside, cell, _ = self._cells(points)
+        light[inside] -= cv2.blur(np.isfinite(self.depth).astype(np.float32), (3, 3)).ravel()[cell]
+        return light
 
     def open_sky(self, points: np.ndarray) -> np.ndarray:
         """(n,) in (0, 1], how much even light reaches floor points (n, 3).

@@ -40,6 +40,11 @@ class Parts:
     def __len__(self) -> int:
         return len(self.a)
 
+    @property
+    def bent(self) -> np.ndarray:
+        """(N,) bool: parts whose warp is not the identity."""
+        return np.abs(self.warp - np.eye(3)).max((1, 2)) > 1e-9
+
     def moved(self, R: np.ndarray, t: np.ndarray) -> Parts:
         """The same parts in another frame, x_new = R @ x + t."""
         return Parts(
@@ -92,21 +97,20 @@ def warp_matrix(*flattened: tuple[np.ndarray, float]) -> np.ndarray:
 
 def hit_round_cone(
     origin: np.ndarray, direction: np.ndarray, a: np.ndarray, b: np.ndarray, radius_a: float, radius_b: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Where rays first meet one round cone.
 
     Rays start at `origin` (..., 3) along unit `direction` (..., 3), the two broadcasting. Returns the distance (...)
-    (inf = a miss), the unnormalised outward normal (..., 3) and the place along a -> b (...), 0 to 1. The formula is
-    I. Quilez's (iquilezles.org, "intersectors"): the tangent cone first, then the two balls.
+    (inf = a miss) and the place along a -> b (...), 0 to 1, from which the surface's normal points away. The formula
+    is I. Quilez's (iquilezles.org, "intersectors"): the tangent cone first, then the two balls.
     """
     ba = b - a
     oa, ob = origin - a, origin - b
     rr = radius_a - radius_b
     m0 = float(ba @ ba)
     if m0 <= rr * rr * 1.0001:  # one ball holds the other
-        big, radius = (oa, radius_a) if radius_a >= radius_b else (ob, radius_b)
-        t = _hit_ball(big, direction, radius)
-        return t, big + _finite(t)[..., None] * direction, np.full(t.shape, float(radius_a < radius_b))
+        t = _hit_ball(oa if rr >= 0 else ob, direction, max(radius_a, radius_b))
+        return t, np.full(t.shape, float(rr < 0))
     m1, m2, m3 = oa @ ba, direction @ ba, _dot(direction, oa)
     d2 = m0 - rr * rr
     k2 = d2 - m2 * m2
@@ -118,21 +122,19 @@ def hit_round_cone(
     y = m1 - radius_a * rr + t * m2
     side = (h >= 0) & (y > 0) & (y < d2)
     ta, tb = _hit_ball(oa, direction, radius_a), _hit_ball(ob, direction, radius_b)
-    cap = np.minimum(ta, tb)
-    t = np.where(side, t, cap)
-    reach = _finite(t)[..., None] * direction
-    from_a = oa + reach
-    along = np.where(side, y / d2, (ta > tb).astype(float))
-    normal = from_a - np.where(side, y / d2, along)[..., None] * ba
-    return t, normal, along
+    return np.where(side, t, np.minimum(ta, tb)), np.where(side, y / d2, ta > tb)
+
+
+def normals(parts: Parts, part: np.ndarray, along: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Unit outward normals (n, 3) at surface points (n, 3) of parts (n,) at places along them (n,)."""
+    centre = parts.a[part] + along[:, None] * (parts.b - parts.a)[part]
+    squared = np.einsum("nij,njk->nik", parts.warp, parts.warp)
+    normal = np.einsum("nij,nj->ni", squared[part], points - centre)
+    return normal / np.maximum(np.sqrt(_dot(normal, normal)), 1e-12)[:, None]
 
 
 def _dot(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.einsum("...i,...i->...", p, q)
-
-
-def _finite(t: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(t), t, 0.0)
 
 
 def _hit_ball(from_centre: np.ndarray, direction: np.ndarray, radius: float) -> np.ndarray:
@@ -143,25 +145,27 @@ def _hit_ball(from_centre: np.ndarray, direction: np.ndarray, radius: float) -> 
 
 def trace_boxes(
     parts: Parts, origin: np.ndarray, direction: np.ndarray, boxes: np.ndarray
-) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray, np.ndarray]]:
     """Meet each part with the rays of its own box in the picture.
 
     `origin` (3,) or (H, W, 3) and `direction` (H, W, 3) or (3,), not of unit length: distances come in its units.
-    `boxes` (N, 4) ints: left, top, right, bottom (exclusive). Yields (part, (rows, columns), distance (h, w),
-    unit normal (h, w, 3), place along the part (h, w)).
+    `boxes` (N, 4) ints: left, top, right, bottom (exclusive). Yields (part, (rows, columns), distance (h, w), place
+    along the part (h, w)).
     """
-    for i in range(len(parts)):
-        x0, y0, x1, y1 = boxes[i]
+    length = np.sqrt(_dot(direction, direction))
+    unit = direction / length[..., None]
+    bent = parts.bent
+    for i, (x0, y0, x1, y1) in enumerate(boxes):
         if x1 <= x0 or y1 <= y0:
             continue
         where = (slice(y0, y1), slice(x0, x1))
-        warp = parts.warp[i]
-        o = (origin[where] if origin.ndim == 3 else origin) @ warp
-        d = (direction[where] if direction.ndim == 3 else direction) @ warp
-        speed = np.linalg.norm(d, axis=-1)
-        t, normal, along = hit_round_cone(
-            o, d / speed[..., None], warp @ parts.a[i], warp @ parts.b[i], parts.radius_a[i], parts.radius_b[i]
-        )
-        normal = normal @ warp
-        normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
-        yield i, where, t / speed, normal, along
+        o = origin[where] if origin.ndim == 3 else origin
+        d, speed = (unit[where], length[where]) if unit.ndim == 3 else (unit, length)
+        a, b = parts.a[i], parts.b[i]
+        if bent[i]:
+            warp = parts.warp[i]
+            o, d, a, b = o @ warp, d @ warp, warp @ a, warp @ b
+            stretch = np.sqrt(_dot(d, d))
+            d, speed = d / stretch[..., None], speed * stretch
+        t, along = hit_round_cone(o, d, a, b, parts.radius_a[i], parts.radius_b[i])
+        yield i, where, t / speed, along
