@@ -1,0 +1,165 @@
+"""MediaPipe on real pictures: sides, axes, mirror symmetry, several persons; and on pictures with nobody."""
+
+import builtins
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinelift.detect import DETECTORS, Detector, detect_video, make_detector
+from kinelift.detect.mediapipe import _squares
+from kinelift.errors import InputError, MissingExtraError, UnknownNameError
+from kinelift.records import Frame
+from kinelift.skeleton import MEDIAPIPE33
+from kinelift.video import open_frames
+
+pytest.importorskip("mediapipe", reason="the mediapipe extra is not installed")
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    default = Path(__file__).parents[1] / "../shared/data"
+    path = Path(os.environ.get("KINELIFT_DATA", default))
+    if not path.is_dir():
+        pytest.skip("the data folder is absent (KINELIFT_DATA)")
+    return path
+
+
+def at(pose, joint):
+    return pose.xy[:, MEDIAPIPE33.index(joint)]
+
+
+@pytest.mark.data
+def test_squats(data_dir):
+    seen = []
+    source = open_frames(data_dir / "media/pose_squats.mp4", end=2.0)
+    result = detect_video(source, "mediapipe", progress=lambda done, total: seen.append((done, total)))
+    pose = result.pose
+    assert pose.detected.all()
+    assert result.persons == 1 and result.cuts == () and result.warnings == ()
+    assert seen[-1][0] == len(pose.times) == 10
+    # She faces the camera: her left is on the picture's right, feet are below hips.
+    assert (at(pose, "left_shoulder")[:, 0] > at(pose, "right_shoulder")[:, 0]).all()
+    assert (at(pose, "left_ankle")[:, 1] > at(pose, "left_hip")[:, 1]).all()
+    d3 = pose.detector_3d
+    hips = d3[:, MEDIAPIPE33.indices("left_hip", "right_hip")].mean(1)
+    assert np.abs(hips).max() < 0.03
+    assert (d3[:, MEDIAPIPE33.index("left_shoulder"), 0] > 0).all()
+    assert (d3[:, MEDIAPIPE33.index("left_heel"), 1] > 0.3).all()
+    assert (d3[:, MEDIAPIPE33.index("nose"), 2] < 0).all()  # nearer to the camera than the hips
+    assert len(result.provenance["weights_sha256"]) == 64
+
+
+@pytest.mark.data
+def test_mirror_symmetry_and_determinism(data_dir):
+    frames = list(open_frames(data_dir / "media/pose_squats.mp4", end=1.0))
+    mirrored = [Frame(np.ascontiguousarray(f.image[:, ::-1]), f.time) for f in frames]
+    detector = make_detector("mediapipe")
+    one, two, flipped = ([p[0] for p in detector.detect(f)] for f in (frames, frames, mirrored))
+    width = frames[0].image.shape[1]
+    off = []
+    for a, b, c in zip(one, two, flipped, strict=True):
+        np.testing.assert_array_equal(a.xy, b.xy)
+        back = c.xy[list(MEDIAPIPE33.mirror)]
+        back[:, 0] = width - 1 - back[:, 0]
+        off.append(np.linalg.norm(a.xy - back, axis=1))
+    assert np.median(off) < 12  # of a person about 1000 px tall
+
+
+@pytest.mark.data
+def test_two_persons_are_kept_apart(data_dir):
+    """A man waves on a roof, left of the middle, while a woman walks below from right to left."""
+    path = data_dir / "media/sports2d_demo.mp4"
+    clip = {"start": 3.0, "end": 4.5}
+    walker = detect_video(path, person="largest", **clip)
+    assert walker.persons == 2
+    assert any("persons seen" in w for w in walker.warnings)
+    hips = at(walker.pose, "left_hip")
+    assert walker.pose.detected.mean() > 0.95
+    assert (np.diff(hips[walker.pose.detected, 0]) < 15).all()
+    assert hips[0, 0] - hips[-1, 0] > 250
+    assert (hips[walker.pose.detected, 1] > 600).all()
+    other = detect_video(path, person=1 - walker.pose.person_id, **clip).pose
+    assert (at(other, "left_hip")[other.detected, 1] < 500).all()
+
+
+def nobody(tmp_path, size):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        Image.fromarray(rng.integers(90, 110, (*size, 3)).astype(np.uint8)).save(tmp_path / f"{i}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [(16, 16), (40, 33), (480, 640)])
+def test_nobody_is_an_input_error_that_names_the_file(tmp_path, size):
+    with pytest.raises(InputError, match="nobody") as e:
+        detect_video(nobody(tmp_path, size))
+    assert str(tmp_path) in str(e.value)
+
+
+def test_quiet(tmp_path, capfd):
+    with pytest.raises(InputError):
+        detect_video(nobody(tmp_path, (64, 64)))
+    captured = capfd.readouterr()
+    assert captured.err == "" and captured.out == ""
+
+
+def test_frames_are_read_one_by_one():
+    read = []
+
+    def frames():
+        for i in range(4):
+            read.append(i)
+            yield Frame(np.full((64, 64, 3), 100, np.uint8), i / 30)
+
+    answers = make_detector("mediapipe").detect(frames())
+    for i, answer in enumerate(answers):
+        assert answer == []
+        assert read == list(range(i + 1))
+
+
+def test_task_file_that_is_none(tmp_path):
+    bad = tmp_path / "bad.task"
+    bad.write_bytes(b"this is no model")
+    detector = make_detector("mediapipe", model=bad)
+    with pytest.raises(InputError, match=r"bad\.task: is not a MediaPipe pose \.task model") as e:
+        list(detector.detect([Frame(np.zeros((64, 64, 3), np.uint8), 0.0)]))
+    assert "\n" not in str(e.value)
+    with pytest.raises(InputError, match="no such file"):
+        make_detector("mediapipe", model=tmp_path / "absent.task")
+
+
+def test_missing_mediapipe_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.split(".")[0] == "mediapipe":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match="pip install --no-deps mediapipe==0.10.21"):
+        make_detector("mediapipe")
+
+
+def test_registry():
+    with pytest.raises(UnknownNameError, match="known: mediapipe, rtmpose"):
+        make_detector("openpose")
+    with pytest.raises(UnknownNameError, match="'modell'"):
+        make_detector("mediapipe", modell="x")
+    detector = make_detector("mediapipe")
+    assert isinstance(detector, Detector)
+    assert DETECTORS["mediapipe"] is type(detector)
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (640, 640), (100, 3000), (64, 64)])
+def test_search_squares_cover_the_picture(size):
+    covered = np.zeros(size[::-1], bool)
+    for left, top, side in _squares(*size):
+        assert 0 <= left <= size[0] - side and 0 <= top <= size[1] - side
+        covered[top : top + side, left : left + side] = True
+    assert covered.all() or not _squares(*size)
+    assert len(_squares(*size)) < 200
