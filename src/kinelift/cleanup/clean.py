@@ -8,6 +8,7 @@ import numpy as np
 
 from kinelift.camera import Camera
 from kinelift.cleanup.contacts import contact_of
+from kinelift.cleanup.palms import turn_palms
 from kinelift.cleanup.rig import constant_bones, first_rotations
 from kinelift.cleanup.solve import SOLES, Evidence, solve
 from kinelift.kinematics import continuous_quats, forward_kinematics, matrix_to_quat
@@ -70,12 +71,18 @@ def _stated_gravity(lifted: Lifted, detected: np.ndarray) -> tuple[np.ndarray, s
 
 
 def clean(
-    lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrated: bool = False, iterations: int = 3
+    lifted: Lifted,
+    pose: Pose2D,
+    camera: Camera,
+    height_m: float,
+    calibrated: bool = False,
+    palms: np.ndarray | None = None,
+    iterations: int = 3,
 ) -> Cleaned:
     """Fit one person's motion.
 
     `lifted` in any skeleton with a table to body26; `pose` in body26 key points; `camera` with its focal length, and with
-    its pose where `calibrated`; `height_m` stature. Two passes of `iterations` Gauss-Newton steps.
+    its pose where `calibrated`; `height_m` stature; `palms` (T, 2, 3) knuckle lines in camera axes. Two passes of `iterations` Gauss-Newton steps.
     """
     lifted = to_body26(lifted)
     detected = pose.detected
@@ -114,6 +121,9 @@ def clean(
         evidence.t_cam_world = t
         ground = Ground(R, t, 0.0, ground.source)
     local, root = solve(evidence, local, root, iterations)
+    if palms is not None:
+        glob = forward_kinematics(BODY26, offsets, local, root)[1]
+        local = turn_palms(local, glob, palms @ R, 0.1 * len(root) / max(np.ptp(pose.times), 1e-3))
     motion = Motion(
         BODY26,
         offsets,
