@@ -17,6 +17,7 @@ import numpy as np
 
 from kinelift.detect.base import Candidate
 from kinelift.detect.mediapipe_graphs import PoseGraphs, Region, Sighting, quiet_stderr
+from kinelift.detect.mediapipe_task import TaskModel
 from kinelift.errors import InputError, MissingExtraError
 from kinelift.records import Frame
 from kinelift.skeleton import MEDIAPIPE33
@@ -26,6 +27,7 @@ INSTALL = "pip install --no-deps mediapipe==0.10.21 && pip install 'kinelift[med
 OUTSIDE_FALLOFF = 0.05
 MIN_SIDE_PX = 32
 SEARCH_EVERY = 5  # frames between searches for people who are not tracked yet
+SEARCH_SQUARES_EVERY = 30  # frames between searches for those whom the whole picture shows too small
 SAME_PERSON = 0.15  # mean distance of landmarks, in the person's region's sides, below which two are one
 SAME_BOX = 0.55  # overlap of boxes above which two are one
 _AS_IS, _MIRRORED = list(range(len(MEDIAPIPE33))), list(MEDIAPIPE33.mirror)
@@ -58,7 +60,7 @@ class MediaPipeDetector:
 
     def detect(self, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
         """Persons per frame; see `Detector.detect`."""
-        return self._bundled(frames) if self._model is None else self._task(frames)
+        return self._bundled(frames) if self._model is None else self._task(self._model, frames)
 
     def provenance(self) -> dict[str, Any]:
         """Library version and the weights' hash."""
@@ -86,13 +88,14 @@ class MediaPipeDetector:
                 is_turn = i % SEARCH_EVERY == 0
                 if is_turn or not seen or len(seen) < len(regions):
                     self._admit(graphs, image, graphs.find(image), seen)
-                if is_turn and not seen:
+                if is_turn and (not seen or i % SEARCH_SQUARES_EVERY == 0):
                     self._search_squares(graphs, image, seen)
                 regions = [s.next_region for s in seen]
                 yield [_candidate(s.landmarks, s.world, image) for s in seen]
 
     def _search_squares(self, graphs: PoseGraphs, image: np.ndarray, seen: list[Sighting]) -> None:
-        for left, top, side in _squares(image.shape[1], image.shape[0]):
+        """Where the whole picture, scaled to the finder's 224 pixels, is too coarse to see somebody."""
+        for left, top, side in _squares(image.shape[1], image.shape[0], small=not seen):
             square = np.ascontiguousarray(image[top : top + side, left : left + side])
             self._admit(graphs, image, graphs.find(square, left, top), seen)
 
@@ -109,39 +112,11 @@ class MediaPipeDetector:
             if sighting is not None and not _known(sighting, seen, image):
                 seen.append(sighting)
 
-    def _task(self, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
-        mp = self._mediapipe
-        with quiet_stderr():
-            landmarker = self._landmarker()
-        with landmarker:
-            last_ms = -1
+    def _task(self, path: Path, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
+        with TaskModel(path, self._persons, self._min_confidence) as model:
             for frame in frames:
-                last_ms = max(last_ms + 1, round(frame.time * 1000))
-                image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(frame.image))
-                result = landmarker.detect_for_video(image, last_ms)
-                worlds = list(result.pose_world_landmarks or []) or [None] * len(result.pose_landmarks)
-                yield [
-                    _candidate(points, world, frame.image)
-                    for points, world in zip(result.pose_landmarks, worlds, strict=True)
-                ]
-
-    def _landmarker(self) -> Any:
-        from mediapipe.tasks import python as tasks
-        from mediapipe.tasks.python import vision
-
-        options = vision.PoseLandmarkerOptions(
-            base_options=tasks.BaseOptions(model_asset_path=str(self._model)),
-            running_mode=vision.RunningMode.VIDEO,
-            num_poses=self._persons,
-            min_pose_detection_confidence=self._min_confidence,
-            min_pose_presence_confidence=self._min_confidence,
-            min_tracking_confidence=self._min_confidence,
-        )
-        try:
-            return vision.PoseLandmarker.create_from_options(options)
-        except (RuntimeError, ValueError, OSError) as e:
-            reason = str(e).strip().splitlines()[0][:120] if str(e).strip() else type(e).__name__
-            raise InputError(f"{self._model}: is not a MediaPipe pose .task model ({reason})") from None
+                image = np.ascontiguousarray(frame.image)
+                yield [_candidate(points, world, image) for points, world in model.persons(image)]
 
 
 def _candidate(points: Any, world: Any, image: np.ndarray) -> Candidate:
@@ -190,10 +165,10 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
     return common / max(float(np.prod(np.ptp(a, 0)) + np.prod(np.ptp(b, 0))) - common, 1e-9)
 
 
-def _squares(width: int, height: int) -> list[tuple[int, int, int]]:
+def _squares(width: int, height: int, small: bool = True) -> list[tuple[int, int, int]]:
     """(left, top, side) of overlapping squares that cover a picture: the finder sees a small person better."""
     tiles = []
-    for side in (min(width, height), min(width, height) // 2):
+    for side in (min(width, height), min(width, height) // 2)[: 1 + small]:
         if side < 2 * MIN_SIDE_PX or side == max(width, height):
             continue
         columns, rows = (int(np.ceil(1.5 * (length - side) / side)) + 1 for length in (width, height))
