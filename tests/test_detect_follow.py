@@ -10,11 +10,9 @@ from kinelift.skeleton import COCO17
 
 SIZE = (640, 480)
 # A standing figure of unit height, x right, y down, around the middle of its hips.
-FIGURE = np.array(
-    [[0, -0.5], [-0.02, -0.52], [0.02, -0.52], [-0.04, -0.5], [0.04, -0.5], [0.1, -0.35], [-0.1, -0.35], [0.13, -0.15]]
-    + [[-0.13, -0.15], [0.14, 0.05], [-0.14, 0.05], [0.07, 0], [-0.07, 0], [0.08, 0.25], [-0.08, 0.25], [0.08, 0.5]]
-    + [[-0.08, 0.5]]
-)
+FIGURE_X = [0, -0.02, 0.02, -0.04, 0.04, 0.1, -0.1, 0.13, -0.13, 0.14, -0.14, 0.07, -0.07, 0.08, -0.08, 0.08, -0.08]
+FIGURE_Y = [-0.5, -0.52, -0.52, -0.5, -0.5, -0.35, -0.35, -0.15, -0.15, 0.05, 0.05, 0, 0, 0.25, 0.25, 0.5, 0.5]
+FIGURE = np.column_stack([FIGURE_X, FIGURE_Y])
 
 
 def someone(x: float, y: float = 240, height: float = 200, confidence: float = 0.9) -> Candidate:

@@ -73,7 +73,7 @@ def check(candidate, centres, within):
 def test_pixels_are_right_and_the_last_box_is_followed(tmp_path, joints, name):
     detector = make_detector("rtmpose", model=dot_network(tmp_path / "p.onnx", joints))
     assert detector.skeleton.name == name
-    steps = [CENTRES + (3 * i, i) for i in range(8)]
+    steps = [CENTRES + np.array([3 * i, i]) for i in range(8)]
     frames = [Frame(dots(*c), i / 30) for i, c in enumerate(steps)]
     for centres, found in zip(steps, detector.detect(frames), strict=True):
         assert len(found) == 1
@@ -88,10 +88,11 @@ def test_open_input_size(tmp_path):
 def test_an_empty_picture_holds_nobody_and_the_person_is_found_again(tmp_path):
     detector = RTMPoseDetector(dot_network(tmp_path / "p.onnx"))
     empty = np.zeros((240, 320, 3), np.uint8)
-    pictures = [dots(*CENTRES), empty, empty, dots(*(CENTRES + (60, 10)))]
+    moved = CENTRES + np.array([60, 10])
+    pictures = [dots(*CENTRES), empty, empty, dots(*moved)]
     found = list(detector.detect([Frame(p, i / 30) for i, p in enumerate(pictures)]))
     assert [len(f) for f in found] == [1, 0, 0, 1]
-    check(found[3][0], CENTRES + (60, 10), 1.0)
+    check(found[3][0], moved, 1.0)
 
 
 def test_person_detector_gives_boxes_of_persons_in_pixels(tmp_path):
