@@ -39,10 +39,19 @@ class Camera(_Record):
             per_frame = np.ndim(getattr(self, name)) == len(tail) + 1
             frozen_array(self, name, (None, *tail) if per_frame else tail)
         frozen_array(self, "distortion", (5,))
-        if np.abs(self.R_cam_world @ np.swapaxes(self.R_cam_world, -1, -2) - np.eye(3)).max() > 1e-4:
+        for name in ("K", "R_cam_world", "t_cam_world", "distortion"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise RecordError(f"{name}: expected finite numbers")
+        moving = ((self.K, 3), (self.R_cam_world, 3), (self.t_cam_world, 2))
+        if len(lengths := {len(a) for a, n in moving if a.ndim == n}) > 1:
+            raise RecordError(f"camera: expected one number of frames, got {sorted(lengths)}")
+        skew = np.abs(self.R_cam_world @ np.swapaxes(self.R_cam_world, -1, -2) - np.eye(3)).max(initial=0)
+        if skew > 1e-4 or not (np.linalg.det(self.R_cam_world) > 0).all():
             raise RecordError("R_cam_world: expected a rotation")
         if not (self.K[..., 0, 0] > 0).all() or not (self.K[..., 1, 1] > 0).all():
             raise RecordError("K: expected positive focal lengths")
+        if len(self.image_size) != 2 or min(self.image_size) < 1:
+            raise RecordError(f"image_size: expected positive (width, height), got {self.image_size}")
 
     @classmethod
     def from_focal(cls, focal_px: float, image_size: tuple[int, int]) -> Camera:
@@ -58,11 +67,11 @@ class Camera(_Record):
 
     def to_camera(self, x_world: np.ndarray) -> np.ndarray:
         """World points (T, ..., 3) or (..., 3) in camera axes."""
-        if self.R_cam_world.ndim == 3:
-            extra = (1,) * (x_world.ndim - 2)
-            t = self.t_cam_world.reshape(-1, *extra, 3)
-            return np.einsum("tij,t...j->t...i", self.R_cam_world, x_world) + t
-        return x_world @ self.R_cam_world.T + self.t_cam_world
+        R, t = self.R_cam_world, self.t_cam_world
+        if t.ndim == 2:
+            t = t.reshape(-1, *(1,) * (x_world.ndim - 2), 3)
+        turned = np.einsum("tij,t...j->t...i", R, x_world) if R.ndim == 3 else x_world @ R.T
+        return turned + t
 
     def project(self, x_world: np.ndarray) -> np.ndarray:
         """Pixels (..., 2) of world points (..., 3); NaN behind the camera."""
@@ -80,13 +89,14 @@ class Camera(_Record):
         return d * f + c
 
     def unproject(self, xy: np.ndarray) -> np.ndarray:
-        """Rays (..., 2) = (x/z, y/z) of pixels (..., 2), lens distortion removed (fixed-point iteration)."""
+        """Rays (..., 2) = (x/z, y/z) of pixels (..., 2), lens distortion removed (Newton's method)."""
         f, c = self._focal_centre(xy.ndim)
         distorted = (xy - c) / f
         rays = distorted.copy()
         if np.any(self.distortion):
-            for _ in range(10):
-                rays = distorted - (_distorted(rays, self.distortion) - rays)
+            for _ in range(8):
+                miss = _distorted(rays, self.distortion) - distorted
+                rays = rays - np.einsum("...ij,...j->...i", _inverse_slope(rays, self.distortion), miss)
         return rays
 
     def _focal_centre(self, ndim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -115,6 +125,22 @@ def _distorted(rays: np.ndarray, distortion: np.ndarray) -> np.ndarray:
     return np.stack([x * radial + dx, y * radial + dy], -1)
 
 
+def _inverse_slope(rays: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    """Inverse (..., 2, 2) of the derivative of `_distorted` by the rays; past the lens model's fold, where it has no
+    inverse, its nearest usable value.
+    """
+    k1, k2, p1, p2, k3 = distortion
+    x, y = rays[..., 0], rays[..., 1]
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    slope = k1 + r2 * (2 * k2 + 3 * k3 * r2)
+    xx = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
+    xy = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
+    yy = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
+    det = np.maximum(xx * yy - xy * xy, 0.1)
+    return np.stack([yy, -xy, -xy, xx], -1).reshape(*x.shape, 2, 2) / det[..., None, None]
+
+
 # A phone's main camera: focal length over the picture's long side (26 mm equivalent, 4:3 and 16:9 crops).
 FOCAL_PRIOR = 0.85
 
@@ -139,14 +165,14 @@ def read_calibration(path: Path, name: str | None = None) -> dict[str, Camera]:
         if path.stat().st_size > 1_000_000:
             raise InputError(f"{path}: too large for a calibration")
         data = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as e:
         raise InputError(f"{path}: cannot be read as a calibration ({e})") from None
     cameras = {}
     for key, entry in data.items():
         if isinstance(entry, dict) and "matrix" in entry:
             try:
                 cameras[str(entry.get("name", key))] = _pose2sim_camera(entry)
-            except (KeyError, TypeError, ValueError) as e:
+            except (KeyError, TypeError, ValueError, OverflowError) as e:
                 raise InputError(f"{path}: camera '{key}' is incomplete ({e})") from None
     if not cameras:
         raise InputError(f"{path}: holds no camera (expected a Pose2Sim TOML with 'matrix' and 'rotation')")
@@ -167,9 +193,12 @@ def _pose2sim_camera(entry: dict) -> Camera:
         raise InputError(f"camera '{entry.get('name')}': fisheye calibrations are not supported; undistort first")
     R_cam_zup = Rotation.from_rotvec(np.array(entry["rotation"], float)).as_matrix()
     distortion = np.zeros(5)
-    given = np.array(entry.get("distortions", []), float)[:5]
+    given = np.array(entry.get("distortions", []), float)
+    if given.ndim != 1 or np.any(given[5:]):
+        raise ValueError(f"distortions: expected k1, k2, p1, p2, k3, got {given.tolist()}")
+    given = given[:5]
     distortion[: len(given)] = given
-    w, h = (int(round(v)) for v in entry["size"])
+    w, h = (round(v) for v in entry["size"])
     return Camera(
         K=np.array(entry["matrix"], float),
         R_cam_world=R_cam_zup @ Z_UP_TO_Y_UP.T,

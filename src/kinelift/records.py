@@ -98,8 +98,8 @@ class Pose2D(_Record):
         _check_times(self.times)
         if not ((self.confidence >= 0) & (self.confidence <= 1)).all():
             raise RecordError("confidence: expected values in [0, 1]")
-        if (self.confidence[np.isnan(self.xy).any(-1)] > 0).any():
-            raise RecordError("confidence: expected 0 where xy is NaN")
+        if (self.confidence[~np.isfinite(self.xy).all(-1)] > 0).any():
+            raise RecordError("confidence: expected 0 where xy is not finite")
         w, h = self.image_size
         if w < 1 or h < 1:
             raise RecordError(f"image_size: expected positive (width, height), got {self.image_size}")
@@ -159,6 +159,13 @@ class Lifted(_Record):
             raise RecordError(f"scale: expected 'metric' or 'unit', got '{self.scale}'")
         if np.isinf(self.positions).any():
             raise RecordError("positions: expected finite numbers or NaN")
+        given = np.isfinite(self.positions).all(-1)
+        if self.sigma is not None and not ((self.sigma > 0) & np.isfinite(self.sigma))[given].all():
+            raise RecordError("sigma: expected positive numbers where positions are given")
+        if self.gravity is not None and not np.isfinite(self.gravity).all():
+            raise RecordError("gravity: expected finite numbers")
+        if self.contact is not None and not ((self.contact >= 0) & (self.contact <= 1)).all():
+            raise RecordError("contact: expected values in [0, 1]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,6 +242,10 @@ class Motion(_Record):
         for name in ("offsets", "rotations", "root", "contacts", "sigma_m"):
             if not np.isfinite(getattr(self, name)).all():
                 raise RecordError(f"{name}: expected finite numbers")
+        if not ((self.contacts >= 0) & (self.contacts <= 1)).all():
+            raise RecordError("contacts: expected values in [0, 1]")
+        if not ((self.contact_joints >= 0) & (self.contact_joints < n)).all():
+            raise RecordError(f"contact_joints: expected indices of {n} joints, got {self.contact_joints.tolist()}")
         if np.abs(np.linalg.norm(self.rotations, axis=-1) - 1).max(initial=0) > 1e-5:
             raise RecordError("rotations: expected unit quaternions")
         if np.abs(self.offsets[0]).max() > 0:

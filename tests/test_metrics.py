@@ -1,0 +1,121 @@
+"""Measures on motions whose answer is known."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from kinelift import metrics
+
+
+def points(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=(*shape, 3))
+
+
+def turns(n, seed=1):
+    return Rotation.random(n, rng=np.random.default_rng(seed)).as_matrix()
+
+
+def test_similarity_recovers_a_transform():
+    x, R = points(7, 12), turns(7)
+    s, t = np.linspace(0.2, 5, 7), points(7, seed=2)
+    found = metrics.similarity(x, metrics.transform(x, s, R, t))
+    for got, true in zip(found, (s, R, t), strict=True):
+        np.testing.assert_allclose(got, true, atol=1e-9)
+
+
+def test_rigid_alignment_leaves_scale_alone():
+    x = points(10)
+    s, R, _ = metrics.similarity(x, 3 * x @ turns(1)[0].T + 1, scale=False)
+    assert s == 1
+    np.testing.assert_allclose(R, turns(1)[0], atol=1e-9)
+
+
+def test_similarity_never_reflects():
+    """A mirror image cannot be fitted, in space nor in a plane, and is reported as an error."""
+    x = points(50, 14)
+    mirror = x * [-1, 1, 1]
+    np.testing.assert_allclose(np.linalg.det(metrics.similarity(x, mirror)[1]), 1)
+    assert metrics.pa_mpjpe(x, mirror) > 100
+    flat = x * [1, 1, 0]
+    np.testing.assert_allclose(np.linalg.det(metrics.similarity(flat, flat @ turns(1)[0].T)[1]), 1)
+
+
+def test_similarity_is_the_best_of_its_neighbours():
+    x, y = points(12), points(12, seed=5)
+    s, R, t = metrics.similarity(x, y)
+
+    def cost(s, R, t):
+        return ((metrics.transform(x, s, R, t) - y) ** 2).sum()
+
+    best = cost(s, R, t)
+    for small in Rotation.from_rotvec(0.03 * points(30, seed=6)).as_matrix():
+        assert best < cost(s, small @ R, y.mean(0) - s * small @ R @ x.mean(0))
+    assert best < min(cost(s * 1.02, R, t), cost(s / 1.02, R, t), cost(s, R, t + 0.01))
+
+
+def test_pa_ignores_similarity_of_either_side_but_keeps_the_targets_scale():
+    a, b = points(9, 14), points(9, 14, seed=1)
+    moved = metrics.transform(a, np.full(9, 0.3), turns(9), points(9, seed=3))
+    assert metrics.pa_mpjpe(moved, b) == pytest.approx(metrics.pa_mpjpe(a, b))
+    assert metrics.pa_mpjpe(a, 2 * b) == pytest.approx(2 * metrics.pa_mpjpe(a, b))
+    assert metrics.pa_mpjpe(moved, a) == pytest.approx(0, abs=1e-6)
+
+
+def test_mpjpe_is_millimetres_after_moving_the_root():
+    a = points(4, 5)
+    b = a + np.array([7, 8, 9])
+    b[:, 2] += [0.03, 0.04, 0]
+    assert metrics.mpjpe(a, b) == pytest.approx(50 / 5)
+    c = b + 0
+    c[:, 0] += [0.1, 0, 0]
+    assert metrics.mpjpe(a, c) > metrics.mpjpe(a, c, root=(3, 4)) > 0
+
+
+def test_absolute_error_forgives_one_rigid_motion_only():
+    a = points(6, 5)
+    R = turns(1)[0]
+    assert metrics.abs_mpjpe(a @ R.T + 4, a) == pytest.approx(0, abs=1e-6)
+    assert metrics.abs_mpjpe(a * 1.1, a) > 10
+    drift = a + np.linspace(0, 1, 6)[:, None, None] * [1.0, 0, 0]
+    assert metrics.abs_mpjpe(drift, a) > 100
+
+
+@pytest.mark.parametrize("fps", [24.0, 30.0, 120.0])
+def test_jitter_is_the_third_derivative_at_any_rate(fps):
+    t = np.arange(0, 1, 1 / fps)
+    path = np.zeros((len(t), 2, 3))
+    path[..., 0] = (5 * t**3 - 3 * t**2 + t)[:, None]
+    assert metrics.jitter(path, fps) == pytest.approx(30 / 10)
+    path[..., 0] = (3 * t**2 + t)[:, None]
+    assert metrics.jitter(path, fps) == pytest.approx(0, abs=1e-6)
+    assert metrics.jitter(path[:3], fps) == 0
+
+
+@pytest.mark.parametrize("fps", [15.0, 30.0, 60.0])
+def test_sliding_is_speed_over_thirty_at_any_rate(fps):
+    """0.3 m/s sideways is 10 mm in a thirtieth of a second; rising is no slide, nor is a foot in the air."""
+    t = np.arange(0, 2, 1 / fps)
+    soles = np.zeros((len(t), 2, 3))
+    soles[:, 0] = t[:, None] * [0.18, 0.5, 0.24]
+    soles[:, 1] = t[:, None] * [2.0, 0, 0]
+    contact = np.zeros((len(t), 2))
+    contact[:, 0] = 1
+    assert metrics.foot_sliding(soles, contact, fps) == pytest.approx(10)
+    assert metrics.foot_sliding(soles, contact * 0.4, fps) == 0
+    contact[1::2, 0] = 0  # never planted in two frames together
+    assert metrics.foot_sliding(soles, contact, fps) == 0
+
+
+def test_penetration_is_mean_depth_below_the_floor():
+    soles = np.zeros((2, 2, 3))
+    soles[..., 1] = [[-0.02, 0.5], [0.0, -0.06]]
+    assert metrics.penetration(soles) == pytest.approx(20)
+    assert metrics.penetration(soles, floor_y=-0.06) == 0
+
+
+def test_f1_balances_precision_and_recall():
+    true = np.array([1, 1, 1, 1, 0, 0], bool)
+    predicted = np.array([1, 1, 0, 0, 1, 0], bool)
+    precision, recall = 2 / 3, 2 / 4
+    assert metrics.f1(predicted, true) == pytest.approx(2 * precision * recall / (precision + recall))
+    assert metrics.f1(true, true) == 1 and metrics.f1(~true, true) == 0
