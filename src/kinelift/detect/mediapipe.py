@@ -183,6 +183,6 @@ def _import_mediapipe() -> Any:
     try:
         with quiet_stderr():
             import mediapipe
-    except ImportError:
-        raise MissingExtraError("the mediapipe detector", INSTALL) from None
+    except ImportError as e:
+        raise MissingExtraError(f"the mediapipe detector (module {e.name})", INSTALL) from None
     return mediapipe
