@@ -6,6 +6,7 @@ is driven here directly. The 1.x wheels, which have no `solutions`, run it throu
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ class TaskModel:
     def persons(self, image: np.ndarray) -> list[Person]:
         """People in the video's next RGB picture."""
         self._count += 1
-        return self._run.persons(image, self._count)
+        with quiet_stderr() if self._count == 1 else contextlib.nullcontext():
+            return self._run.persons(image, self._count)
 
 
 class _OwnGraph:
