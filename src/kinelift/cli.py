@@ -184,13 +184,15 @@ def _summary(take: Any, written: list[Path]) -> None:
     r = take.report
     root, steps = r["root"], r["steps"]
     lines = [
-        f"{r['frames']} frames, {r['seconds']:.2f} s at {r['fps']:.2f} fps; person seen in {r['detected_percent']:.0f} %",
+        f"{r['frames']} frames, {r['seconds']:.2f} s at {r['fps']:.2f} fps; "
+        f"person seen in {r['detected_percent']:.0f} %",
         f"height {r['scale']['height_m']:.2f} m ({r['scale']['source']}); "
         f"focal {r['focal']['focal_px']:.0f} px ({r['focal']['source']})",
         f"root path {root['path_m']:.2f} m, from start to end {root['travel_m']:.2f} m; "
         f"stances left {steps['left_stances']}, right {steps['right_stances']}",
-        f"reprojection {r['reprojection_error_px'] or 0:.1f} px; feet slide {r['foot_sliding_mm_per_frame']:.1f} mm/frame, "
-        f"sink {r['penetration_mm']:.1f} mm; swaps repaired in {r['swapped_frames_repaired']} frames",
+        f"reprojection {r['reprojection_error_px'] or 0:.1f} px; "
+        f"feet slide {r['foot_sliding_mm_per_frame']:.1f} mm/frame, sink {r['penetration_mm']:.1f} mm; "
+        f"swaps repaired in {r['swapped_frames_repaired']} frames",
         f"wrote {', '.join(str(p) for p in written)}",
     ]
     for line in lines:

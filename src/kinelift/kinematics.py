@@ -154,6 +154,14 @@ def fit_rotation(rest: np.ndarray, posed: np.ndarray, weights: np.ndarray) -> np
     return np.swapaxes(u @ vt, -1, -2)
 
 
+def nearest_rotation(m: np.ndarray) -> np.ndarray:
+    """The rotations (..., 3, 3) nearest to matrices (..., 3, 3): of a sum of rotations, their mean."""
+    u, _, vt = np.linalg.svd(m)
+    d = np.sign(np.linalg.det(u @ vt))
+    u[..., 2] *= d[..., None]
+    return u @ vt
+
+
 def shortest_arc(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Rotations (..., 3, 3) without twist that turn unit vectors a onto b; any half turn where they oppose."""
     v = np.cross(a, b)

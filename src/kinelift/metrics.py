@@ -65,7 +65,7 @@ def jitter(positions: np.ndarray, fps: float) -> float:
 
 
 def foot_sliding(soles: np.ndarray, contact: np.ndarray, fps: float) -> float:
-    """Mean horizontal step of sole points (T, F, 3) in mm per frame at 30 fps, while in contact (T, F) > 0.5 both frames."""
+    """Mean horizontal step of soles (T, F, 3), mm per frame at 30 fps, while contact (T, F) > 0.5 in both frames."""
     if len(soles) < 2:
         return 0.0
     step = np.linalg.norm(np.diff(soles[..., ::2], axis=0), axis=-1) * fps / 30 * 1000

@@ -87,7 +87,9 @@ def find_swaps(pose: Pose2D) -> tuple[np.ndarray, np.ndarray]:
     steps = []
     for k in range(1, min(_MOST_SKIPPED + 2, len(frames))):
         costs = _step_costs(pose, groups, frames, k)
-        steps.append(sum(np.where(change[None, ..., g], c[1][:, None, None], c[0][:, None, None]) for g, c in enumerate(costs)))
+        steps.append(
+            sum(np.where(change[None, ..., g], c[1][:, None, None], c[0][:, None, None]) for g, c in enumerate(costs))
+        )
     alone = np.array([_UNLIKE * (i[0] + i[1]) + _DISAGREE * (i[0] != i[1]) for i in states])
     path = _viterbi(steps, alone)
     out[frames] = np.array(states, bool)[np.maximum(path, 0)]
@@ -95,7 +97,9 @@ def find_swaps(pose: Pose2D) -> tuple[np.ndarray, np.ndarray]:
     return out, skipped
 
 
-def _step_costs(pose: Pose2D, groups: list[list[int]], frames: np.ndarray, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _step_costs(
+    pose: Pose2D, groups: list[list[int]], frames: np.ndarray, k: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Per group, the surprise (n - k,) of each detected frame becoming the k-th next with sides kept, and exchanged."""
     mirror = np.array(pose.skeleton.mirror)
     size = body_size_px(pose)
@@ -111,7 +115,7 @@ def _step_costs(pose: Pose2D, groups: list[list[int]], frames: np.ndarray, k: in
         for other in (points, crossed):
             weight = np.sqrt(pose.confidence[a][:, points] * pose.confidence[b][:, other])
             d = np.nan_to_num(_distance(pose, a, b, points, other)) / size / usual
-            costs.append((np.log1p(d**2) * weight).sum(1) * gap)
+            costs.append(k * (np.log1p(d**2) * weight).sum(1) * gap)
         out.append((costs[0], costs[1] + _FLIP))
     return out
 
@@ -123,14 +127,16 @@ def _distance(pose: Pose2D, a: np.ndarray, b: np.ndarray, i: np.ndarray | slice,
 def _viterbi(steps: list[np.ndarray], alone: np.ndarray) -> np.ndarray:
     """(n,) states of least cost, -1 where passed over.
 
-    `steps[k]` (n - k - 1, S, S) costs going from a frame's state to a state k + 1 frames on; `alone` (S,) costs being in one.
+    `steps[k]` (n - k - 1, S, S) costs going from a frame's state to one k + 1 frames on; `alone` (S,) costs being there.
     """
     n, S = len(steps[0]) + 1, len(alone)
     cost = np.zeros((n, S))
     came = np.zeros((n, S, 2), int)
     cost[0] = alone
     for t in range(1, n):
-        totals = np.stack([cost[t - 1 - k][:, None] + s[t - 1 - k] + k * _SKIP for k, s in enumerate(steps) if t - 1 - k >= 0])
+        totals = np.stack(
+            [cost[t - 1 - k][:, None] + s[t - 1 - k] + k * _SKIP for k, s in enumerate(steps) if t - 1 - k >= 0]
+        )
         best = totals.reshape(-1, S).argmin(0)
         came[t, :, 0], came[t, :, 1] = best // S + 1, best % S
         cost[t] = totals.reshape(-1, S)[best, np.arange(S)] + alone

@@ -213,8 +213,11 @@ _MEDIAPIPE_TO_BODY = _sided(
 _H36M_LIMBS = {
     f"{s}{h}": f"{side}_{b}"
     for s, side in (("L", "left"), ("R", "right"))
-    for h, b in (("Hip", "hip"), ("Knee", "knee"), ("Foot", "ankle"))
-    + (("Shoulder", "shoulder"), ("Elbow", "elbow"), ("Wrist", "wrist"))
+    for h, b in zip(
+        ("Hip", "Knee", "Foot", "Shoulder", "Elbow", "Wrist"),
+        ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"),
+        strict=True,
+    )
 }
 _BODY_TO_H36M: JointTable = {h: {b: 1.0} for h, b in _H36M_LIMBS.items()} | {
     "Hip": {"pelvis": 1.0},

@@ -11,6 +11,7 @@ from kinelift.cleanup.contacts import contact_of
 from kinelift.cleanup.palms import turn_palms
 from kinelift.cleanup.rig import constant_bones, first_rotations
 from kinelift.cleanup.solve import SOLES, Evidence, solve
+from kinelift.errors import InputError
 from kinelift.kinematics import continuous_quats, forward_kinematics, matrix_to_quat
 from kinelift.records import Lifted, Motion, Pose2D
 from kinelift.skeleton import BODY26, joint_map
@@ -67,7 +68,7 @@ def _stated_gravity(lifted: Lifted, detected: np.ndarray) -> tuple[np.ndarray, s
     # A lifter without gravity: cameras are held upright and people stand; the mean trunk says which way is up.
     trunk = lifted.positions[:, 0] - lifted.positions[:, _B("neck")]
     trunk = trunk / np.maximum(np.linalg.norm(trunk, axis=-1, keepdims=True), 1e-9)
-    return mean_direction(np.nan_to_num(trunk, nan=0.0) + [0, 2.0, 0], detected.astype(float) + 1e-3), "upright camera"
+    return mean_direction(np.nan_to_num(trunk) + np.array([0, 2.0, 0]), detected.astype(float) + 1e-3), "upright camera"
 
 
 def clean(
@@ -81,16 +82,60 @@ def clean(
 ) -> Cleaned:
     """Fit one person's motion.
 
-    `lifted` in any skeleton with a table to body26; `pose` in body26 key points; `camera` with its focal length, and with
-    its pose where `calibrated`; `height_m` stature; `palms` (T, 2, 3) knuckle lines in camera axes. Two passes of `iterations` Gauss-Newton steps.
+    `lifted` in any skeleton with a table to body26; `pose` in body26 key points; `camera` with its focal length, and
+    with its pose where `calibrated`; `height_m` stature; `palms` (T, 2, 3) knuckle lines in camera axes. Two passes of
+    `iterations` Gauss-Newton steps. Frames before the person is first seen and after the last time hold still.
     """
-    lifted = to_body26(lifted)
-    detected = pose.detected
+    seen = np.flatnonzero(pose.detected)
+    if not len(seen):
+        raise InputError("no frame shows the person")
+    span = slice(int(seen[0]), int(seen[-1]) + 1)
+    lifted = _sliced(to_body26(lifted), span)
+    fitted = _fit(lifted, pose.sliced(span), camera, height_m, calibrated, iterations)
+    local = fitted.local
+    if palms is not None:
+        glob = forward_kinematics(BODY26, fitted.offsets, local, fitted.root)[1]
+        rate = len(local) / max(np.ptp(pose.times[span]), 1e-3)
+        local = turn_palms(local, glob, palms[span] @ fitted.ground.R_cam_world, 0.1 * rate)
+    hold = np.clip(np.arange(len(pose.times)) - span.start, 0, len(local) - 1)
+    motion = Motion(
+        BODY26,
+        fitted.offsets,
+        continuous_quats(matrix_to_quat(local))[hold],
+        fitted.root[hold],
+        fitted.contact[hold],
+        np.array(SOLES),
+        pose.detected,
+        fitted.sigma_m[hold],
+        pose.times,
+        pose.person_id,
+    )
+    ground = fitted.ground
+    return Cleaned(
+        motion, camera.replaced(R_cam_world=ground.R_cam_world, t_cam_world=ground.t_cam_world), ground, fitted.scale
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A solved stretch: local rotation matrices (T, 26, 3, 3), root (T, 3), contact (T, 4) in the ground's world."""
+
+    offsets: np.ndarray
+    local: np.ndarray
+    root: np.ndarray
+    contact: np.ndarray
+    sigma_m: np.ndarray
+    ground: Ground
+    scale: float
+
+
+def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrated: bool, iterations: int) -> _Fitted:
     sigma = lifted.sigma if lifted.sigma is not None else np.full(lifted.positions.shape[:2], _SIGMA_UNSTATED)
-    trust = np.where(np.isfinite(lifted.positions).all(-1), detected[:, None] / np.maximum(sigma, 0.01) ** 2, 0.0)
+    trust = np.where(np.isfinite(lifted.positions).all(-1), pose.detected[:, None] / np.maximum(sigma, 0.01) ** 2, 0.0)
     offsets = constant_bones(lifted.positions, trust, height_m)
     scale = _lifter_scale(lifted.positions, offsets, trust)
-    relative_cam, sigma_m = lifted.positions * scale, np.clip(sigma * scale, 0.015, 0.5)
+    unit = 1.0 if lifted.sigma is not None or lifted.scale == "metric" else 1 / scale
+    relative_cam, sigma_m = lifted.positions * scale, np.clip(sigma * unit * scale, 0.015, 0.5)
     rays = camera.unproject(pose.xy)
     worth = np.array([_worth(j) for j in BODY26.joints])
     ray_weight = np.where(np.isfinite(rays).all(-1), pose.confidence * worth, 0.0)
@@ -99,44 +144,36 @@ def clean(
     shape, _ = forward_kinematics(BODY26, offsets, local, np.zeros((len(local), 3)))
     root_cam = solve_root(shape, rays, ray_weight, pose.times)
     soles_cam = shape[:, SOLES] + root_cam[:, None]
-    down, source = _stated_gravity(lifted, detected)
-    sole_word = _spoken_contact(lifted, soles_cam, down, pose.times, height_m)
+    down, source = _stated_gravity(lifted, pose.detected)
+    contact = _spoken_contact(lifted, soles_cam, down, pose.times, height_m)
     if calibrated:
-        ground = calibrated_ground(camera, soles_cam, sole_word)
+        ground = calibrated_ground(camera, soles_cam, contact)
     else:
-        ground = find_ground(down, soles_cam, sole_word, root_cam[0], source)
-    R, t = ground.R_cam_world, ground.t_cam_world
+        ground = find_ground(down, soles_cam, contact, root_cam[0], source)
+    R = ground.R_cam_world
     local[:, 0] = R.T @ local[:, 0]
-    root = (root_cam - t) @ R
+    root = (root_cam - ground.t_cam_world) @ R
     evidence = Evidence(
-        offsets, pose.times, rays, ray_weight, relative_cam @ R, sigma_m, sole_word, ground.floor_y, R, t, height_m
-    )
+        offsets, pose.times, rays, ray_weight, relative_cam @ R, sigma_m, contact, ground.floor_y, R,
+        ground.t_cam_world, height_m,
+    )  # fmt: skip
     local, root = solve(evidence, local, root, iterations)
     soles = forward_kinematics(BODY26, offsets, local, root)[0][:, SOLES]
     evidence.contact = contact_of(lifted.contact, soles, pose.times, height_m)
     if not calibrated and (planted := evidence.contact > 0.6).sum() >= 3:
-        rise = float(np.median(soles[..., 1][planted]))
-        root = root - [0, rise, 0]
-        t = t + R @ np.array([0, rise, 0])
-        evidence.t_cam_world = t
-        ground = Ground(R, t, 0.0, ground.source)
+        ground = ground.moved(np.array([0, np.median(soles[..., 1][planted]), 0]))
+        root = root - [0, np.median(soles[..., 1][planted]), 0]
+        evidence.t_cam_world = ground.t_cam_world
     local, root = solve(evidence, local, root, iterations)
-    if palms is not None:
-        glob = forward_kinematics(BODY26, offsets, local, root)[1]
-        local = turn_palms(local, glob, palms @ R, 0.1 * len(root) / max(np.ptp(pose.times), 1e-3))
-    motion = Motion(
-        BODY26,
-        offsets,
-        continuous_quats(matrix_to_quat(local)),
-        root,
-        np.clip(evidence.contact, 0, 1),
-        np.array(SOLES),
-        detected,
-        sigma_m,
-        pose.times,
-        pose.person_id,
-    )
-    return Cleaned(motion, camera.replaced(R_cam_world=R, t_cam_world=t), ground, scale)
+    if not calibrated:
+        origin = root[0] * [1, 0, 1]
+        root, ground = root - origin, ground.moved(origin)
+    return _Fitted(offsets, local, root, np.clip(evidence.contact, 0, 1), sigma_m, ground, scale)
+
+
+def _sliced(lifted: Lifted, frames: slice) -> Lifted:
+    names = ("positions", "times", "sigma", "gravity", "contact", "depth_cue")
+    return lifted.replaced(**{n: getattr(lifted, n)[frames] for n in names if getattr(lifted, n) is not None})
 
 
 def _lifter_scale(positions: np.ndarray, offsets: np.ndarray, trust: np.ndarray) -> float:
@@ -144,7 +181,9 @@ def _lifter_scale(positions: np.ndarray, offsets: np.ndarray, trust: np.ndarray)
     lengths = np.linalg.norm(positions - positions[:, [max(p, 0) for p in BODY26.parents]], axis=-1)
     given = np.isfinite(lengths).any(0) & (trust.sum(0) > 0)
     given[0] = False
-    limbs = [j for j in np.flatnonzero(given) if any(w in BODY26.joints[j] for w in ("knee", "ankle", "elbow", "wrist"))]
+    limbs = [
+        j for j in np.flatnonzero(given) if any(w in BODY26.joints[j] for w in ("knee", "ankle", "elbow", "wrist"))
+    ]
     return float(np.linalg.norm(offsets[limbs], axis=-1).sum() / max(np.nanmedian(lengths[:, limbs], 0).sum(), 1e-6))
 
 

@@ -36,5 +36,5 @@ def contact_of(lifted: np.ndarray | None, soles: np.ndarray, times: np.ndarray, 
     if len(times) < 5:
         return contact
     fps = (len(times) - 1) / (times[-1] - times[0])
-    width = 2 * max(int(round(fps / 30)), 1) + 1
+    width = 2 * max(round(fps / 30), 1) + 1
     return median_filter(contact, (width, 1), mode="nearest")

@@ -1,7 +1,7 @@
 """Forearm twist and palms: from the detector's own 3D of the knuckles, where it has one.
 
-At rest both palms face down and the line from the little finger's knuckle to the index's points forwards (+Z). The twist
-that brings it to where the detector sees it is shared by forearm and hand, as in a real arm.
+At rest both palms face down and the line from the little finger's knuckle to the index's points forwards (+Z). The
+twist that brings it to where the detector sees it is shared by forearm and hand, as in a real arm.
 """
 
 from __future__ import annotations

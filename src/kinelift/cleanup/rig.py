@@ -10,9 +10,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from kinelift.kinematics import (
-    STATURE_PRIOR_M,
     bone_lengths,
     fit_rotation,
+    nearest_rotation,
     reference_offsets,
     shortest_arc,
     stature_from_offsets,
@@ -58,33 +58,29 @@ def _direction(p: np.ndarray, a: str, b: str) -> np.ndarray:
 def _trunk(p: np.ndarray, glob: np.ndarray) -> None:
     """Pelvis, spine, chest, neck and head; the lumbar spine halves the turn between pelvis and chest."""
     hips = np.stack([p[:, _B("left_hip")] - p[:, _B("right_hip")], p[:, _B("neck")] - p[:, 0]], 1)
-    rest = np.stack([_REST[_B("left_hip")] - _REST[_B("right_hip")], sum(_REST[_B(j)] for j in ("spine", "chest", "neck"))])
+    rest = np.stack(
+        [_REST[_B("left_hip")] - _REST[_B("right_hip")], sum(_REST[_B(j)] for j in ("spine", "chest", "neck"))]
+    )
     glob[:, 0] = fit_rotation(rest / np.linalg.norm(rest, axis=-1, keepdims=True), _units(hips), np.array([1.0, 0.15]))
     shoulders = np.stack([p[:, _B("left_shoulder")] - p[:, _B("right_shoulder")], p[:, _B("neck")] - p[:, 0]], 1)
     rest = np.stack([_REST[_B("left_shoulder")] - _REST[_B("right_shoulder")], rest[1]])
     chest = fit_rotation(rest / np.linalg.norm(rest, axis=-1, keepdims=True), _units(shoulders), np.array([1.0, 1.0]))
     glob[:, _B("chest")] = chest
-    glob[:, _B("spine")] = _halfway(glob[:, 0], chest)
+    glob[:, _B("spine")] = nearest_rotation(glob[:, 0] + chest)
     ears = p[:, _B("left_ear")] - p[:, _B("right_ear")]
     face = p[:, _B("nose")] - p[:, _B("head")]
     rest = np.stack([_REST[_B("left_ear")] - _REST[_B("right_ear")], _REST[_B("nose")]])
-    head = fit_rotation(rest / np.linalg.norm(rest, axis=-1, keepdims=True), _units(np.stack([ears, face], 1)), np.ones(2))
+    head = fit_rotation(
+        rest / np.linalg.norm(rest, axis=-1, keepdims=True), _units(np.stack([ears, face], 1)), np.ones(2)
+    )
     glob[:, _B("head")] = head
     up = _REST[_B("head")] / np.linalg.norm(_REST[_B("head")])
-    base = _halfway(chest, head)
+    base = nearest_rotation(chest + head)
     glob[:, _B("neck")] = shortest_arc(base @ up, _direction(p, "neck", "head")) @ base
 
 
 def _units(v: np.ndarray) -> np.ndarray:
     return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-6)
-
-
-def _halfway(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The rotation halfway between two (T, 3, 3): the nearest rotation to their sum."""
-    u, _, vt = np.linalg.svd(a + b)
-    d = np.sign(np.linalg.det(u @ vt))
-    u[:, :, 2] *= d[:, None]
-    return u @ vt
 
 
 def _limb(p: np.ndarray, glob: np.ndarray, side: str, top: str, mid: str, end: str, bend: np.ndarray) -> None:
@@ -104,8 +100,8 @@ def _limb(p: np.ndarray, glob: np.ndarray, side: str, top: str, mid: str, end: s
     twist = np.eye(3) + s * skew + (1 - c) * (skew @ skew)
     glob[:, _B(f"{side}_{top}")] = swing @ twist
     rest_lower = _units(_REST[_B(f"{side}_{end}")])
-    glob[:, _B(f"{side}_{mid}")] = shortest_arc(glob[:, _B(f"{side}_{top}")] @ rest_lower, lower) @ (
-        glob[:, _B(f"{side}_{top}")]
+    glob[:, _B(f"{side}_{mid}")] = (
+        shortest_arc(glob[:, _B(f"{side}_{top}")] @ rest_lower, lower) @ (glob[:, _B(f"{side}_{top}")])
     )
 
 
@@ -125,7 +121,9 @@ def first_rotations(positions: np.ndarray) -> np.ndarray:
         glob[:, _B(f"{side}_wrist")] = np.where(has_hand, arc @ forearm, forearm)
         feet = BODY26.indices(f"{side}_heel", f"{side}_toe")
         shank = glob[:, _B(f"{side}_knee")]
-        posed = np.stack([_units(p[:, feet[1]] - p[:, feet[0]]), _units(p[:, _B(f"{side}_ankle")] - p[:, feet].mean(1))], 1)
+        posed = np.stack(
+            [_units(p[:, feet[1]] - p[:, feet[0]]), _units(p[:, _B(f"{side}_ankle")] - p[:, feet].mean(1))], 1
+        )
         rest = np.stack([_units(_REST[feet[1]] - _REST[feet[0]]), _units(-_REST[feet].mean(0))])
         given = np.isfinite(positions[:, feet]).all((1, 2))[:, None, None]
         glob[:, _B(f"{side}_ankle")] = np.where(given, fit_rotation(rest, posed, np.array([1.0, 0.7])), shank)
@@ -144,8 +142,3 @@ def to_local(glob: np.ndarray) -> np.ndarray:
             leaf = not BODY26.children(j)
             local[:, j] = np.eye(3) if leaf else np.swapaxes(glob[:, parent], -1, -2) @ glob[:, j]
     return local
-
-
-def scale_to(height_m: float) -> float:
-    """Factor from a lifter's reference body to a person of this stature."""
-    return height_m / STATURE_PRIOR_M

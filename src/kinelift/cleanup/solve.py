@@ -9,12 +9,12 @@ the normal equations are block-banded and solved in time linear in the clip's le
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from kinelift.kinematics import forward_kinematics, rotvec_to_matrix
+from kinelift.kinematics import forward_kinematics, nearest_rotation, rotvec_to_matrix
 from kinelift.skeleton import BODY26
 from kinelift.trajectory.root import second_difference
 
@@ -90,6 +90,11 @@ class Evidence:
     t_cam_world: np.ndarray
     stature_m: float
 
+    def sliced(self, frames: slice) -> Evidence:
+        """The same for some of the frames."""
+        names = ("times", "rays", "ray_weight", "lifted", "sigma_m", "contact")
+        return replace(self, **{n: getattr(self, n)[frames] for n in names})
+
 
 def position_jacobian(positions: np.ndarray) -> np.ndarray:
     """(T, 26, 3, 54): how positions move with the root (first 3) and with world-frame turns of the 17 joints."""
@@ -104,11 +109,39 @@ def position_jacobian(positions: np.ndarray) -> np.ndarray:
     return J
 
 
+# Longer clips are solved in windows that overlap; neighbours are blended over the overlap.
+_WINDOW, _OVERLAP = 600, 60
+
+
 def solve(
     e: Evidence, local: np.ndarray, root: np.ndarray, iterations: int, weights: Weights | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Local rotation matrices (T, 26, 3, 3) and root (T, 3) after some Gauss-Newton steps."""
+    """Local rotation matrices (T, 26, 3, 3) and root (T, 3) after some Gauss-Newton steps.
+
+    Time and memory are linear in the clip's length.
+    """
     weights = weights or Weights()
+    T = len(root)
+    if T <= _WINDOW + _OVERLAP:
+        return _solve_window(e, local, root, iterations, weights)
+    out_local, out_root = local.copy(), root.copy()
+    for start in range(0, T - _OVERLAP, _WINDOW):
+        frames = slice(start, min(start + _WINDOW + _OVERLAP, T))
+        part_local, part_root = _solve_window(e.sliced(frames), local[frames], root[frames], iterations, weights)
+        shared = min(_OVERLAP, len(part_root)) if start else 0
+        w = ((np.arange(shared) + 1) / (shared + 1))[:, None]
+        both = slice(start, start + shared)
+        part_root[:shared] = (1 - w) * out_root[both] + w * part_root[:shared]
+        part_local[:shared] = nearest_rotation(
+            (1 - w[..., None, None]) * out_local[both] + w[..., None, None] * part_local[:shared]
+        )
+        out_local[frames], out_root[frames] = part_local, part_root
+    return out_local, out_root
+
+
+def _solve_window(
+    e: Evidence, local: np.ndarray, root: np.ndarray, iterations: int, weights: Weights
+) -> tuple[np.ndarray, np.ndarray]:
     for _ in range(iterations):
         positions, glob = forward_kinematics(BODY26, e.offsets, local, root)
         step = _gauss_newton_step(e, positions, weights)
@@ -152,7 +185,11 @@ def _per_joint_terms(e: Evidence, p: np.ndarray, weights: Weights) -> tuple[np.n
     distance = np.linalg.norm(miss, axis=-1) / sigma
     w = e.ray_weight / sigma**2 / np.maximum(1, distance / 2.0)
     o, i = np.zeros_like(z), np.ones_like(z)
-    A = np.stack([i, o, -uv[..., 0], o, i, -uv[..., 1]], -1).reshape(*z.shape, 2, 3) / z[..., None, None] @ e.R_cam_world
+    A = (
+        np.stack([i, o, -uv[..., 0], o, i, -uv[..., 1]], -1).reshape(*z.shape, 2, 3)
+        / z[..., None, None]
+        @ e.R_cam_world
+    )
     metric = np.swapaxes(A, -1, -2) @ (w[..., None, None] * A)
     gradient = (np.swapaxes(A, -1, -2) @ (w[..., None] * miss)[..., None])[..., 0]
     height = p[:, SOLES, 1] - e.floor_y

@@ -1,7 +1,8 @@
 """A lifter as a file: ONNX whose metadata says `kinelift-lifter/1` and how its input is laid out.
 
 Layouts: `rays` (this project's temporal lifter), `root-spread` (single frame, 17 joints, hip at the origin, divided by
-the mean distance to it, as in Kudo et al. 2018), `screen` (VideoPose3D's and MotionBERT's: x / w * 2 - 1, y * 2 / w - h / w).
+the mean distance to it, as in Kudo et al. 2018), `screen` (VideoPose3D's and MotionBERT's: x / w * 2 - 1,
+y * 2 / w - h / w).
 """
 
 from __future__ import annotations

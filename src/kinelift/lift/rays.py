@@ -1,8 +1,8 @@
 """What the temporal lifter sees: rays of the key points as a camera aimed at the pelvis would see them.
 
 Aiming a virtual camera at the root and dividing by the figure's spread makes the input the same wherever in
-the picture the person stands and whatever the focal length; the spread itself and the root's true ray stay as inputs, so
-perspective and the camera's tilt remain explicit. Training and inference share these functions.
+the picture the person stands and whatever the focal length; the spread itself and the root's true ray stay as
+inputs, so perspective and the camera's tilt remain explicit. Training and inference share these functions.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def aim(root: np.ndarray) -> np.ndarray:
 
 
 def encode(rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features (B, T, 66) float32 and aim rotations (B, T, 3, 3) of rays (B, T, 21, 2), confidence (B, T, 21), at 30 Hz.
+    """Features (B, T, 66) float32 and aim rotations (B, T, 3, 3), of rays (B, T, 21, 2), confidence (B, T, 21).
 
-    Features: 21 aimed rays over the spread, 21 confidences, log spread, the root's ray.
+    At 30 Hz.     Features: 21 aimed rays over the spread, 21 confidences, log spread, the root's ray.
     """
     seen = confidence > 0
     root = root_rays(np.where(seen[..., None], rays, 0), confidence)
@@ -70,5 +70,10 @@ def encode(rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.nda
     count = seen.sum(2).astype(float)
     total = uniform_filter1d(distance, _SPREAD_WINDOW, axis=1, mode="nearest")
     spread = np.maximum(total / np.maximum(uniform_filter1d(count, _SPREAD_WINDOW, axis=1, mode="nearest"), 0.5), 1e-3)
-    features = [(aimed / spread[..., None, None]).reshape(*spread.shape, -1), confidence, np.log(spread)[..., None], root]
+    features = [
+        (aimed / spread[..., None, None]).reshape(*spread.shape, -1),
+        confidence,
+        np.log(spread)[..., None],
+        root,
+    ]
     return np.concatenate(features, -1).astype(np.float32), R

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def steps(motion: Motion) -> dict[str, Any]:
         onsets += [(float(motion.times[s]), side) for s in starts[long]]
         counts[side], share[side] = int(long.sum()), round(float(100 * planted.mean()), 1)
     order = [side for _, side in sorted(onsets)]
-    turns = [a != b for a, b in zip(order[:-1], order[1:], strict=True)]
+    turns = [a != b for a, b in itertools.pairwise(order)]
     return {
         "left_stances": counts["left"],
         "right_stances": counts["right"],

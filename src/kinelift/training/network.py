@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class TemporalNet(nn.Module):
-    """(B, T, 66) features to positions (B, T, 26, 3), log sigma (B, T, 26), gravity (B, T, 3), contact logits (B, T, 4)."""
+    """Features (B, T, 66) to positions (B, T, 26, 3), log sigma (B, T, 26), gravity (B, T, 3), contact (B, T, 4) logit."""
 
     def __init__(self, channels: int = 256, dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 4, 1)):
         super().__init__()

@@ -115,7 +115,11 @@ def validate(net: TemporalNet, batches: dict[str, Batch]) -> dict[str, float]:
 
 
 def train(
-    config: Config, data: list[Path], out: Path, resume: bool = False, progress: Callable[[int, int], None] | None = None
+    config: Config,
+    data: list[Path],
+    out: Path,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Train and export; returns the path of `lifter.onnx`. Metrics go to `metrics.csv` beside it."""
     torch.set_num_threads(config.threads)

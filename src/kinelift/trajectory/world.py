@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,10 @@ class Ground:
     floor_y: float
     source: str
 
+    def moved(self, origin: np.ndarray) -> Ground:
+        """The same world with its origin moved to the point `origin` (3,)."""
+        return replace(self, t_cam_world=self.t_cam_world + self.R_cam_world @ origin, floor_y=self.floor_y)
+
 
 def mean_direction(vectors: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """A robust mean unit vector (3,) of unit vectors (T, 3) with weights (T,)."""
@@ -52,7 +56,7 @@ def world_axes(down_cam: np.ndarray) -> np.ndarray:
 
 
 def _levelled(down: np.ndarray, points: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Gravity refined by planted soles (N, 3) lying in one plane; strays only as far as both kinds of evidence allow."""
+    """Gravity refined by planted soles (N, 3) lying in one plane; strays as far as both kinds of evidence allow."""
     R = world_axes(down)
     for _ in range(3):
         p = points @ R
