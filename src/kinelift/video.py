@@ -255,8 +255,7 @@ class VideoSource(FrameSource):
     def _report_problems(self) -> None:
         if self._problems["packet"]:
             self.warnings.append(f"{self.name}: {self._problems['packet']} damaged pieces were skipped")
-        if self._problems["stamp"]:
-            count = self._problems["stamp"]
+        if count := self._problems["stamp"]:
             self.warnings.append(f"{self.name}: {count} frames with repeated time stamps were left out")
 
     def close(self) -> None:  # noqa: D102
