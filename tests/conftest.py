@@ -32,37 +32,45 @@ def _look_at(position, target, focal_px=1200.0, image_size=(1920, 1080), distort
     )
 
 
-def _walk(times, stature_m=1.7, steps_hz=0.9, heading=0.0):
-    """Local rotations, offsets and root path of a walk on flat soles towards +Z turned by `heading` radians."""
+def _turn(axis: int, radians: np.ndarray) -> np.ndarray:
+    v = np.zeros((len(radians), 3))
+    v[:, axis] = radians
+    return rotvec_to_matrix(v)
+
+
+def _walk(times, stature_m=1.7, heading=0.0):
+    """A walk towards +Z turned by `heading` radians: 0.9 m/s, flat soles that stay exactly where they are planted.
+
+    Returns local rotations (T, 26, 3, 3), offsets (26, 3), the root's path (T, 3) and contact (T, 4).
+    """
     times = np.asarray(times, float)
-    offsets = reference_offsets(stature_m)
-    b, o = BODY26.index, np.zeros(len(times))
+    size, speed, cycle_s, stance = stature_m / 1.7, 0.9, 1.0, 0.6
+    offsets, b = reference_offsets(stature_m), BODY26.index
     local = np.broadcast_to(np.eye(3), (len(times), 26, 3, 3)).copy()
-
-    def about(axis, radians):
-        v = np.zeros((len(times), 3))
-        v[:, axis] = radians
-        return rotvec_to_matrix(v)
-
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        phase = 2 * np.pi * steps_hz * times + (0 if sign > 0 else np.pi)
-        hip, knee = 0.15 + 0.45 * np.sin(phase), 0.35 + 0.3 * np.cos(phase)
-        local[:, b(f"{side}_hip")] = about(0, -hip)
-        local[:, b(f"{side}_knee")] = about(0, knee)
-        local[:, b(f"{side}_ankle")] = about(0, hip - knee)
-        local[:, b(f"{side}_shoulder")] = about(0, 0.4 * np.sin(phase)) @ about(2, o - sign * 1.3)
-        local[:, b(f"{side}_elbow")] = about(1, o - sign * 0.5)
-    local[:, b("spine")] = about(1, 0.08 * np.sin(2 * np.pi * steps_hz * times))
-    local[:, 0] = about(1, o + heading)
-    p, _ = forward_kinematics(BODY26, offsets, local, np.zeros((len(times), 3)))
-    soles = p[:, BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")]
-    weight = np.exp(-(soles[..., 1] - soles[..., 1].min(-1, keepdims=True)) / 0.004)
-    weight /= weight.sum(-1, keepdims=True)
-    step = (((weight[1:] + weight[:-1]) / 2)[..., None] * np.diff(soles, axis=0)).sum(1)
-    root = np.zeros((len(times), 3))
-    root[1:] -= np.cumsum(step, 0)
-    root[:, 1] = -soles[..., 1].min(1)
-    return local, offsets, root
+    root = np.stack([0 * times, 0.84 + 0.012 * np.cos(4 * np.pi * times / cycle_s), speed * times], -1) * size
+    thigh, shank = (np.linalg.norm(offsets[b(j)]) for j in ("left_knee", "left_ankle"))
+    contact = np.zeros((len(times), 4))
+    for i, (side, sign) in enumerate((("left", 1.0), ("right", -1.0))):
+        cycle = times / cycle_s + i / 2
+        n, u = np.floor(cycle), cycle % 1
+        s = np.clip((u - stance) / (1 - stance), 0, 1)
+        foothold = speed * cycle_s * (n - i / 2 + stance / 2 + s**3 * (10 - 15 * s + 6 * s * s))
+        z = foothold * size - root[:, 2]
+        y = root[:, 1] + offsets[b(f"{side}_heel"), 1] - 0.10 * size * 16 * s**2 * (1 - s) ** 2
+        d, forward = np.hypot(y, z), np.arctan2(z, y)
+        hip = forward + np.arccos((thigh**2 + d**2 - shank**2) / (2 * thigh * d))
+        below = forward - np.arccos((shank**2 + d**2 - thigh**2) / (2 * shank * d))
+        local[:, b(f"{side}_hip")] = _turn(0, -hip)
+        local[:, b(f"{side}_knee")] = _turn(0, hip - below)
+        local[:, b(f"{side}_ankle")] = _turn(0, below)
+        swing = 0.4 * np.cos(2 * np.pi * cycle)
+        local[:, b(f"{side}_shoulder")] = _turn(0, swing) @ _turn(2, 0 * swing - sign * 1.3)
+        local[:, b(f"{side}_elbow")] = _turn(1, 0 * swing - sign * 0.5)
+        contact[:, [2 * i, 2 * i + 1]] = (u < stance)[:, None]
+    local[:, b("spine")] = _turn(1, 0.08 * np.sin(2 * np.pi * times / cycle_s))
+    ahead = _turn(1, 0 * times + heading)
+    local[:, 0] = ahead
+    return local, offsets, np.einsum("tij,tj->ti", ahead, root), contact
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +88,7 @@ def walk():
     """World positions (T, 26, 3) in metres of the walk at given times."""
 
     def positions(times, **kwargs):
-        local, offsets, root = _walk(times, **kwargs)
+        local, offsets, root, _ = _walk(times, **kwargs)
         return forward_kinematics(BODY26, offsets, local, root)[0]
 
     return positions

@@ -53,7 +53,8 @@ def body_size_px(pose: Pose2D) -> float:
 
 def _groups(pose: Pose2D) -> list[list[int]]:
     """Left key points of the legs, and of the rest, that have a right counterpart."""
-    legs, rest = [], []
+    legs: list[int] = []
+    rest: list[int] = []
     for i, (name, m) in enumerate(zip(pose.skeleton.joints, pose.skeleton.mirror, strict=True)):
         if i < m:
             (legs if any(w in name.lower() for w in _LEG_WORDS) else rest).append(i)
@@ -127,7 +128,7 @@ def _distance(pose: Pose2D, a: np.ndarray, b: np.ndarray, i: np.ndarray | slice,
 def _viterbi(steps: list[np.ndarray], alone: np.ndarray) -> np.ndarray:
     """(n,) states of least cost, -1 where passed over.
 
-    `steps[k]` (n - k - 1, S, S) costs going from a frame's state to one k + 1 frames on; `alone` (S,) costs being there.
+    `steps[k]` (n - k - 1, S, S) costs going from a frame's state to one k + 1 frames on; `alone` (S,) being there.
     """
     n, S = len(steps[0]) + 1, len(alone)
     cost = np.zeros((n, S))
