@@ -19,7 +19,7 @@ from kinelift.detect import Detection, detect_video, is_keypoint_input, make_det
 from kinelift.errors import InputError
 from kinelift.export.npz import load_motion
 from kinelift.kinematics import STATURE_PRIOR_M, STATURE_PRIOR_SIGMA
-from kinelift.lift import Lifter, load_lifter, mapped
+from kinelift.lift import Lifter, averaged, load_lifter, mapped
 from kinelift.records import Lifted, Pose2D, Take
 from kinelift.repair import GAP_LIMIT_S, RepairReport, repair
 from kinelift.report import quality
@@ -114,7 +114,7 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         mended, repairs = repair(pose)
         body = mapped(mended, BODY26)
         tell("lift", 0, 1)
-        lifted = _with_second_opinion(lifter.lift(mapped(mended, lifter.skeleton), camera), body, camera)
+        lifted = averaged(lifter.lift(mapped(mended, lifter.skeleton), camera), body, camera)
         tell("solve", 0, 1)
         height = options.height_m or (SAMPLE_HEIGHT_M if _is_sample(path) else STATURE_PRIOR_M)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))
@@ -201,15 +201,6 @@ def _calibrated(path: str | Path, calibration: Path, name: str | None, size: tup
         raise InputError(f"{calibration}: is for pictures of {w} x {h}, the input has {size[0]} x {size[1]}")
     K = camera.K * np.array([[size[0] / w], [size[1] / h], [1.0]])
     return camera.replaced(K=K, image_size=size)
-
-
-# The weight of a detector's own 3D beside the lifter's: measured in docs/experiments.md.
-_SECOND_OPINION = 0.25
-
-
-def _with_second_opinion(lifted: Lifted, body: Pose2D, camera: Camera) -> Lifted:
-    """Average a detector's own 3D, turned to the root's ray and rescaled, into limbs of the lifter's."""
-    return lifted
 
 
 def _repair_facts(repairs: RepairReport) -> dict[str, Any]:

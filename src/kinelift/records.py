@@ -107,7 +107,7 @@ class Pose2D(_Record):
     @property
     def seen(self) -> np.ndarray:
         """(T, J) bool: key points with any confidence."""
-        return self.confidence > 0
+        return np.asarray(self.confidence > 0)
 
     @property
     def detected(self) -> np.ndarray:

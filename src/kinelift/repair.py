@@ -88,9 +88,8 @@ def find_swaps(pose: Pose2D) -> tuple[np.ndarray, np.ndarray]:
     steps = []
     for k in range(1, min(_MOST_SKIPPED + 2, len(frames))):
         costs = _step_costs(pose, groups, frames, k)
-        steps.append(
-            sum(np.where(change[None, ..., g], c[1][:, None, None], c[0][:, None, None]) for g, c in enumerate(costs))
-        )
+        of_group = [np.where(change[..., g], c[1][:, None, None], c[0][:, None, None]) for g, c in enumerate(costs)]
+        steps.append(np.sum(of_group, axis=0))
     alone = np.array([_UNLIKE * (i[0] + i[1]) + _DISAGREE * (i[0] != i[1]) for i in states])
     path = _viterbi(steps, alone)
     out[frames] = np.array(states, bool)[np.maximum(path, 0)]

@@ -27,9 +27,9 @@ def input_joints(x: np.ndarray) -> np.ndarray:
 
 def root_rays(rays: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """(B, T, 2) rays of the hips' middle of rays (B, T, 21, 2); where hips are unseen, interpolated or the centroid."""
-    seen = confidence > 0
+    seen: np.ndarray = np.asarray(confidence > 0)
     hips = rays[:, :, _HIPS].mean(2)
-    known = seen[:, :, _HIPS].all(2)
+    known: np.ndarray = np.asarray(seen[:, :, _HIPS].all(2))
     root = np.where(known[..., None], hips, np.nan)
     frames = np.arange(rays.shape[1])
     for b in np.flatnonzero(~known.all(1)):

@@ -45,15 +45,16 @@ class Block(nn.Module):
 
 
 class TemporalNet(nn.Module):
-    """Features (B, T, 66) to positions (B, T, 26, 3), log sigma (B, T, 26), gravity (B, T, 3), contact (B, T, 4) logit."""
+    """Features (B, T, 66) to positions (B, T, 26, 3), log sigma (B, T, 26), gravity (B, T, 3), contact (B, T, 4)."""
 
     def __init__(self, channels: int = 256, dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 4, 1)):
         super().__init__()
         self.stem = nn.Conv1d(FEATURES, channels, 3, padding=1)
         self.blocks = nn.Sequential(*(Block(channels, d) for d in dilations))
-        self.head = nn.Sequential(ChannelNorm(channels), nn.ReLU(), nn.Conv1d(channels, J * 3 + J + 3 + 4, 1))
+        last = nn.Conv1d(channels, J * 3 + J + 3 + 4, 1)
         with torch.no_grad():
-            self.head[2].weight.mul_(0.3)
+            last.weight.mul_(0.3)
+        self.head = nn.Sequential(ChannelNorm(channels), nn.ReLU(), last)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""

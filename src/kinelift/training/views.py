@@ -113,16 +113,16 @@ def vary_bodies(rng: np.random.Generator, p: np.ndarray, forearm: float) -> np.n
         arm = BODY26.indices(*(f"{side}_{j}" for j in ("shoulder", "elbow", "wrist", "hand")))
         p[:, :, arm] += (sign * width + trunk)[:, :, None]
     p[:, :, upper] += trunk[:, :, None]
-    for pivot, chain in _CHAINS.items():
+    for pivot, hanging in _CHAINS.items():
         bent = rng.random(n) < 0.3
         k = int(bent.sum())
         if k:
             turn = rng.normal(0, 0.35, (k, 1, 3)) + 0.2 * _smooth_noise(rng, (k, p.shape[1], 3), 10)
-            c = BODY26.indices(*chain)
-            centre = p[bent][:, :, _B(pivot)][:, :, None]
-            p[np.ix_(bent, range(p.shape[1]), c)] = centre + (p[bent][:, :, c] - centre) @ np.swapaxes(
-                rotvec_to_matrix(turn), -1, -2
-            )
+            c = BODY26.indices(*hanging)
+            part = p[bent]
+            centre = part[:, :, _B(pivot)][:, :, None]
+            part[:, :, c] = centre + (part[:, :, c] - centre) @ np.swapaxes(rotvec_to_matrix(turn), -1, -2)
+            p[bent] = part
     return p
 
 

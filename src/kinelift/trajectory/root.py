@@ -1,8 +1,8 @@
 """The root's translation by least squares over the whole clip.
 
 With the root-relative pose (X, Y, Z) and rays (u, v) every joint says `tx - u tz = u Z - X`, `ty - v tz = v Z - Y`:
-linear in the three unknowns of a frame. Frames are joined by a small cost on acceleration, so that noise in depth and gaps are
-bridged; the normal equations are banded in time and solved in linear time.
+linear in the three unknowns of a frame. Frames are joined by a small cost on acceleration, so that noise in depth and
+gaps are bridged; the normal equations are banded in time and solved in linear time.
 """
 
 from __future__ import annotations
