@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Everything the project is judged by: ruff, mypy, pytest with Blender and the Khronos glTF validator as judges.
+#   scripts/test.sh [PYTEST OPTIONS]    KINELIFT_TEST_VENV names another folder than .venv-test
+# Without a judge its tests are skipped, and pytest says so; with CI=true a missing judge is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/setup.sh
+venv="${KINELIFT_TEST_VENV:-.venv-test}"
+
+no_judge() {
+    [ "${CI:-}" != true ] || die "$1"
+    printf '%s; its tests will be skipped\n' "$1" >&2
+}
+
+make_venv "$venv"
+install "$venv" --editable ".[dev,train,mediapipe-needs]"
+say "ruff"
+"$venv/bin/ruff" check .
+"$venv/bin/ruff" format --check .
+say "mypy"
+"$venv/bin/mypy"
+say "Blender"
+command -v python3.11 >/dev/null || no_judge "Blender needs python3.11"
+bash scripts/blender_env.sh || no_judge "Blender cannot be set up"
+say "Khronos glTF validator"
+command -v npm >/dev/null || system_packages nodejs npm || true
+bash scripts/gltf_validator_env.sh || no_judge "the glTF validator cannot be set up"
+say "pytest"
+"$venv/bin/python" -m pytest "$@"
