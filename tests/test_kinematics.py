@@ -11,6 +11,7 @@ from kinelift.kinematics import (
     forward_kinematics,
     matrix_to_quat,
     motion_positions,
+    nearest_rotation,
     quat_to_matrix,
     reference_offsets,
     rotvec_to_matrix,
@@ -176,3 +177,11 @@ def test_shortest_arc_of_opposites_is_a_half_turn():
     R = shortest_arc(a, -a)
     np.testing.assert_allclose(np.einsum("nij,nj->ni", R, a), -a, atol=1e-9)
     np.testing.assert_allclose(np.linalg.det(R), 1)
+
+
+def test_nearest_rotation_of_a_sum_lies_halfway():
+    a, step = turns(30, seed=13).as_matrix(), rotvec_to_matrix(0.8 * units(30, 14))
+    half = rotvec_to_matrix(0.4 * units(30, 14))
+    np.testing.assert_allclose(nearest_rotation(a + step @ a), half @ a, atol=1e-9)
+    np.testing.assert_allclose(nearest_rotation(3 * a), a, atol=1e-9)
+    assert (np.linalg.det(nearest_rotation(np.random.default_rng(15).normal(size=(50, 3, 3)))) > 0.999).all()

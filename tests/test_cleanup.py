@@ -1,0 +1,546 @@
+"""The whole-clip solve: its mathematics by finite differences, and its outcome from evidence whose truth is known."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from kinelift import metrics
+from kinelift.cleanup import clean
+from kinelift.cleanup import solve as solver
+from kinelift.cleanup.clean import to_body26
+from kinelift.cleanup.contacts import contact_of, moving_contact, sole_speed
+from kinelift.cleanup.palms import turn_palms
+from kinelift.cleanup.rig import constant_bones, first_rotations, to_local
+from kinelift.cleanup.solve import SOLES, TURNING, Evidence, Weights, position_jacobian, solve
+from kinelift.errors import InputError
+from kinelift.kinematics import (
+    bone_lengths,
+    forward_kinematics,
+    motion_positions,
+    reference_offsets,
+    rotvec_to_matrix,
+    stature_from_offsets,
+)
+from kinelift.records import Lifted, Pose2D
+from kinelift.skeleton import BODY26, H36M17, joint_map
+
+B = BODY26.index
+OFFSETS = reference_offsets()
+DOWN = np.array([0, -1.0, 0])
+
+
+def bent(frames, seed=0, size=0.4):
+    """Random poses, every joint turned; smooth in no way."""
+    v = np.random.default_rng(seed).normal(0, size, (frames, 26, 3))
+    return rotvec_to_matrix(v), np.random.default_rng(seed + 1).normal(0, 0.3, (frames, 3))
+
+
+def turned(local, root, step):
+    """The rig after world-frame turns and a root step (T, 54), as the solve applies them."""
+    _, glob = forward_kinematics(BODY26, OFFSETS, local, root)
+    turn = rotvec_to_matrix(step[:, 3:].reshape(len(step), -1, 3))
+    local = local.copy()
+    for k, j in enumerate(TURNING):
+        parent = glob[:, BODY26.parents[j]] if j else np.broadcast_to(np.eye(3), turn[:, k].shape)
+        local[:, j] = np.swapaxes(parent, -1, -2) @ turn[:, k] @ parent @ local[:, j]
+    return forward_kinematics(BODY26, OFFSETS, local, root + step[:, :3])[0]
+
+
+def test_position_jacobian_by_finite_differences():
+    local, root = bent(2)
+    J = position_jacobian(forward_kinematics(BODY26, OFFSETS, local, root)[0])
+    h = 1e-6
+    for i in range(J.shape[-1]):
+        step = np.zeros((2, J.shape[-1]))
+        step[:, i] = h
+        slope = (turned(local, root, step) - turned(local, root, -step)) / (2 * h)
+        np.testing.assert_allclose(J[..., i], slope, atol=1e-8)
+
+
+def evidence(frames, seed=0, **changes):
+    """Evidence about a random rig in front of a camera: everything known, nothing quite right."""
+    rng = np.random.default_rng(seed)
+    R = np.diag([1.0, -1, -1])
+    t = np.array([0.0, 1.0, 5.0])
+    given = {
+        "offsets": OFFSETS,
+        "times": np.cumsum(rng.uniform(0.02, 0.05, frames)),
+        "rays": rng.normal(0, 0.1, (frames, 26, 2)),
+        "ray_weight": rng.uniform(0, 1, (frames, 26)),
+        "lifted": rng.normal(0, 0.4, (frames, 26, 3)),
+        "sigma_m": rng.uniform(0.03, 0.2, (frames, 26)),
+        "contact": rng.uniform(0, 1, (frames, 4)),
+        "floor_y": -0.9,
+        "R_cam_world": R,
+        "t_cam_world": t,
+        "stature_m": 1.7,
+    }
+    return Evidence(**given | changes)
+
+
+def blocks_and_gradient(e, p, monkeypatch):
+    """The normal equations of one Gauss-Newton step, dense, without the cost on the step itself."""
+    kept = {}
+
+    def keep(blocks, g):
+        kept["blocks"], kept["g"] = blocks.copy(), g.copy()
+        return np.zeros_like(g)
+
+    monkeypatch.setattr(solver, "_solve_block_banded", keep)
+    monkeypatch.setattr(solver, "_add_step_cost", lambda blocks, weights: None)
+    solver._gauss_newton_step(e, p, Weights())
+    (_, T, n, _), blocks = kept["blocks"].shape, kept["blocks"]
+    dense = np.zeros((T * n, T * n))
+    for k in range(3):
+        for t in range(T - k):
+            at, to = slice(t * n, (t + 1) * n), slice((t + k) * n, (t + k + 1) * n)
+            dense[at, to] = blocks[k, t]
+            dense[to, at] = blocks[k, t].T
+    return dense, kept["g"].ravel()
+
+
+def smoothness(e, p, weights):
+    """The robust cost of acceleration whose reweighted quadratic the solve uses, at its minimum's neighbourhood."""
+    from kinelift.trajectory.root import second_difference
+
+    c, seconds = second_difference(e.times)
+    a = sum(c[:, i, None, None] * p[i : len(p) - 2 + i] for i in range(3))
+    return a, (seconds * 30)[:, None] / weights.acceleration_m_s2**2
+
+
+def residuals(e, local, root, frozen):
+    """Stacked weighted residuals whose half square the solve lowers, weights frozen as at the linearisation."""
+    weights = Weights()
+
+    def at(step):
+        p = turned(local, root, step.reshape(len(root), -1))
+        out = []
+        for w, r in frozen(p, weights):
+            out.append((np.sqrt(w)[..., None] * r).ravel() if r.ndim > w.ndim else (np.sqrt(w) * r).ravel())
+        return np.concatenate(out)
+
+    return at
+
+
+def numeric_normal(at, n, h=1e-5):
+    J = np.stack([(at(h * v) - at(-h * v)) / (2 * h) for v in np.eye(n)], -1)
+    return J.T @ J, J.T @ at(np.zeros(n))
+
+
+def close(got, true, tolerance=2e-5):
+    assert np.abs(got - true).max() < tolerance * np.abs(true).max()
+
+
+QUIET = {"ray_weight": np.zeros((4, 26)), "lifted": np.full((4, 26, 3), np.nan), "contact": np.zeros((4, 4))}
+
+
+def test_lifted_terms_by_finite_differences(monkeypatch):
+    """Only the lifter speaks; its sigma, and its robust weight as it stands."""
+    e = evidence(1, floor_y=-50, **{k: v[:1] for k, v in QUIET.items()} | {"lifted": evidence(1).lifted})
+    local, root = bent(1)
+    p0 = forward_kinematics(BODY26, OFFSETS, local, root)[0]
+    distance = np.linalg.norm(p0 - p0[:, :1] - e.lifted, axis=-1) / e.sigma_m
+    w = 1 / e.sigma_m**2 / np.maximum(1, distance / 3)
+    w[:, 0] = 0
+    at = residuals(e, local, root, lambda p, _: [(w, p - p[:, :1] - e.lifted)])
+    for got, true in zip(blocks_and_gradient(e, p0, monkeypatch), numeric_normal(at, 54), strict=True):
+        close(got, true)
+
+
+def test_ray_terms_by_finite_differences(monkeypatch):
+    e = evidence(1, floor_y=-50, **{k: v[:1] for k, v in QUIET.items()} | {"ray_weight": evidence(1).ray_weight})
+    local, root = bent(1)
+    p0 = forward_kinematics(BODY26, OFFSETS, local, root)[0]
+
+    def miss(p):
+        cam = p @ e.R_cam_world.T + e.t_cam_world
+        return cam[..., :2] / cam[..., 2:] - e.rays
+
+    sigma = Weights().ray * e.stature_m / (p0 @ e.R_cam_world.T + e.t_cam_world)[:, :1, 2]
+    far = np.linalg.norm(miss(p0), axis=-1) / sigma
+    w = e.ray_weight / sigma**2 / np.maximum(1, far / 2)
+    at = residuals(e, local, root, lambda p, _: [(w, miss(p))])
+    for got, true in zip(blocks_and_gradient(e, p0, monkeypatch), numeric_normal(at, 54), strict=True):
+        close(got, true)
+
+
+def test_temporal_terms_by_finite_differences(monkeypatch):
+    """Acceleration on uneven times, over four frames: the couplings of neighbours and next neighbours."""
+    e = evidence(4, floor_y=-50, **QUIET)
+    local, root = bent(1, size=0.3)
+    local, root = np.repeat(local, 4, 0), root + np.array([[0, 0, 0], [0.01, 0, 0], [0.02, 0.01, 0], [0.05, 0, 0.01]])
+    p0 = forward_kinematics(BODY26, OFFSETS, local, root)[0]
+    a0, base = smoothness(e, p0, Weights())
+    w = base / (1 + (np.linalg.norm(a0, axis=-1) / (3 * Weights().acceleration_m_s2)) ** 2)
+    at = residuals(e, local, root, lambda p, weights: [(w, smoothness(e, p, weights)[0])])
+    for got, true in zip(blocks_and_gradient(e, p0, monkeypatch), numeric_normal(at, 4 * 54), strict=True):
+        close(got, true)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7])
+def test_block_banded_solve_is_the_dense_solve(frames):
+    n, rng = 5, np.random.default_rng(frames)
+    lower = np.zeros((frames * n, frames * n))
+    for t in range(frames):  # a product of block-banded factors is block-banded and positive
+        for k in range(min(3, frames - t)):
+            lower[(t + k) * n : (t + k + 1) * n, t * n : (t + 1) * n] = rng.normal(size=(n, n))
+    dense = lower @ lower.T + np.eye(frames * n)
+    blocks = np.zeros((3, frames, n, n))
+    for t in range(frames):
+        for k in range(min(3, frames - t)):
+            blocks[k, t] = dense[t * n : (t + 1) * n, (t + k) * n : (t + k + 1) * n]
+    g = rng.normal(size=(frames, n))
+    found = solver._solve_block_banded(blocks, g)
+    np.testing.assert_allclose(found.ravel(), np.linalg.solve(dense, g.ravel()), rtol=1e-8)
+
+
+def test_windows_of_a_long_clip_join(walk_rig, monkeypatch):
+    """Solved in windows, the answer is the whole clip's."""
+    times = np.arange(110) / 30
+    local, offsets, root, contact = walk_rig(times)
+    p, _ = forward_kinematics(BODY26, offsets, local, root)
+    noisy = p - p[:, :1] + np.random.default_rng(0).normal(0, 0.02, p.shape)
+    cam = p * [1, -1, -1] + [0, 1, 5]
+    e = evidence(
+        110, offsets=offsets, times=times, rays=cam[..., :2] / cam[..., 2:], ray_weight=np.ones((110, 26)),
+        lifted=noisy, sigma_m=np.full((110, 26), 0.03), contact=contact, floor_y=0.0,
+    )  # fmt: skip
+    whole = forward_kinematics(BODY26, offsets, *solve(e, local, root, 2))[0]
+    monkeypatch.setattr(solver, "_WINDOW", 40)
+    monkeypatch.setattr(solver, "_OVERLAP", 20)
+    parts = forward_kinematics(BODY26, offsets, *solve(e, local, root, 2))[0]
+    assert 0 < np.abs(parts - whole).max() < 0.005
+
+
+def test_planted_soles_stay_planted_and_above_the_floor(walk_rig):
+    """A walk whose lifted feet slide and dip: contact holds them, the floor keeps them out."""
+    times = np.arange(60) / 30
+    local, offsets, root, contact = walk_rig(times)
+    p, _ = forward_kinematics(BODY26, offsets, local, root)
+    wrong = root + np.stack([0.05 * np.sin(3 * times), 0.03 * np.sin(5 * times), 0 * times], -1)
+    rel = p - p[:, :1]
+    e = evidence(
+        60, offsets=offsets, times=times, rays=np.zeros((60, 26, 2)), ray_weight=np.zeros((60, 26)), lifted=rel,
+        sigma_m=np.full((60, 26), 0.03), contact=contact, floor_y=0.0,
+    )  # fmt: skip
+    before = forward_kinematics(BODY26, offsets, local, wrong)[0][:, SOLES]
+    after = forward_kinematics(BODY26, offsets, *solve(e, local, wrong, 6))[0][:, SOLES]
+    assert metrics.foot_sliding(before, contact, 30) > 3
+    assert metrics.foot_sliding(after, contact, 30) < 0.5
+    assert before[..., 1].min() < -0.02 and after[..., 1].min() > -0.004
+
+
+@pytest.mark.parametrize("heading", [0.0, 2.0])
+def test_first_rotations_reproduce_a_natural_pose(walk_rig, heading):
+    local, offsets, root, _ = walk_rig(np.arange(30) / 30, heading=heading)
+    p, _ = forward_kinematics(BODY26, offsets, local, 0 * root)
+    again, _ = forward_kinematics(BODY26, offsets, first_rotations(p), 0 * root)
+    limbs = [B(f"{s}_{j}") for s in ("left", "right") for j in ("knee", "ankle", "heel", "toe", "elbow", "wrist")]
+    miss = np.linalg.norm(again - p, axis=-1)
+    assert miss[:, limbs].max() < 0.02 and miss.mean() < 0.008
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_first_rotations_give_limbs_their_directions_in_any_pose(seed):
+    local, root = bent(20, seed, size=0.5)
+    p, _ = forward_kinematics(BODY26, OFFSETS, local, 0 * root)
+    r = first_rotations(p)
+    np.testing.assert_allclose(r @ np.swapaxes(r, -1, -2), np.broadcast_to(np.eye(3), r.shape), atol=1e-6)
+    assert (np.linalg.det(r) > 0).all()
+    again, _ = forward_kinematics(BODY26, OFFSETS, r, 0 * root)
+    for side in ("left", "right"):
+        for j in ("elbow", "wrist", "knee", "ankle", "hand"):
+            parent = BODY26.parents[B(f"{side}_{j}")]
+            bone, found = (x[:, B(f"{side}_{j}")] - x[:, parent] for x in (p, again))
+            np.testing.assert_allclose(found, bone, atol=1e-4)
+
+
+def test_first_rotations_of_the_rest_pose_are_none():
+    p, _ = forward_kinematics(BODY26, OFFSETS, np.broadcast_to(np.eye(3), (3, 26, 3, 3)), np.zeros((3, 3)))
+    np.testing.assert_allclose(first_rotations(p), np.broadcast_to(np.eye(3), (3, 26, 3, 3)), atol=0.02)
+
+
+def test_turning_the_body_turns_only_its_root(walk_rig):
+    local, offsets, root, _ = walk_rig(np.arange(20) / 30)
+    p, _ = forward_kinematics(BODY26, offsets, local, 0 * root)
+    R = Rotation.from_rotvec([0.3, 1.9, -0.7]).as_matrix()
+    a, b = first_rotations(p), first_rotations(p @ R.T)
+    np.testing.assert_allclose(b[:, 0], R @ a[:, 0], atol=1e-9)
+    np.testing.assert_allclose(b[:, 1:], a[:, 1:], atol=1e-6)
+
+
+def test_to_local_undoes_forward_kinematics():
+    local, root = bent(5)
+    leaves = [j for j in range(26) if j not in TURNING]
+    local[:, leaves] = np.eye(3)
+    _, glob = forward_kinematics(BODY26, OFFSETS, local, root)
+    np.testing.assert_allclose(to_local(glob), local, atol=1e-12)
+
+
+def test_bones_have_the_stature_are_symmetric_and_follow_the_lifters_proportions():
+    offsets = OFFSETS.copy()
+    arms = BODY26.indices("left_elbow", "right_elbow", "left_wrist", "right_wrist")
+    offsets[arms] *= 1.15
+    local, root = bent(30)
+    p, _ = forward_kinematics(BODY26, offsets, local, 0 * root)
+    found = constant_bones(7.3 * p, np.ones((30, 26)), 1.83)
+    assert stature_from_offsets(found) == pytest.approx(1.83)
+    np.testing.assert_allclose(found[list(BODY26.mirror)], found * [-1, 1, 1], atol=1e-12)
+    ratio = np.linalg.norm(found[1:], axis=-1) / np.linalg.norm(OFFSETS[1:], axis=-1)
+    assert ratio[arms[0] - 1] / ratio[B("left_knee") - 1] == pytest.approx(1.12, abs=0.02)  # a little prior remains
+    unknown = np.where(np.isin(np.arange(26), BODY26.indices("left_toe", "right_toe"))[:, None], np.nan, p)
+    toe = constant_bones(unknown, np.ones((30, 26)), 1.83)[B("left_toe")]
+    assert np.linalg.norm(toe) == pytest.approx(np.linalg.norm(found[B("left_toe")]), rel=0.05)
+
+
+def test_moving_contact_is_slow_and_low(walk_rig):
+    times = np.arange(90) / 30
+    local, offsets, root, contact = walk_rig(times)
+    soles = forward_kinematics(BODY26, offsets, local, root)[0][:, SOLES]
+    assert metrics.f1(moving_contact(soles, times, 1.7) > 0.5, contact > 0.5) > 0.93
+    double = moving_contact(2 * soles, times, 3.4)  # twice the person, twice the step
+    assert metrics.f1(double > 0.5, contact > 0.5) > 0.9
+    assert not (moving_contact(soles + times[:, None, None] * [2.0, 0, 0], times, 1.7) > 0.5).any()
+    still = np.tile(soles[:1], (90, 1, 1))
+    still[:, 2:, 1] += 0.4  # one foot held up, perfectly still
+    held = moving_contact(still, times, 1.7)
+    assert (held[:, :2] > 0.9).all() and (held[:, 2:] < 0.1).all()
+
+
+def test_sole_speed_is_metres_a_second_on_uneven_times():
+    t = np.cumsum(np.random.default_rng(0).uniform(0.01, 0.1, 30))
+    soles = t[:, None, None] * np.array([[3.0, 0, 4.0], [0, 0, 0]])
+    np.testing.assert_allclose(sole_speed(soles, t), np.tile([5.0, 0], (30, 1)), atol=1e-9)
+
+
+def test_contact_needs_both_the_lifter_and_the_motion():
+    times, soles = np.arange(30) / 30, np.zeros((30, 4, 3))
+    said = np.zeros((30, 4))
+    said[:, 1] = 1
+    said[15, 0] = 1  # a stray frame
+    found = contact_of(said, soles, times, 1.7)
+    assert (found[:, 1] > 0.9).all() and (found[:, [0, 2, 3]] < 0.1).all()
+    assert (contact_of(np.ones((30, 4)), soles + times[:, None, None] * [3.0, 0, 0], times, 1.7) < 0.1).all()
+
+
+def between(a, b):
+    """Degrees between vectors (T, 3)."""
+    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+@pytest.mark.parametrize("degrees", [40, -70])
+def test_palms_turn_to_the_knuckles_and_move_no_joint(degrees):
+    local, root = bent(12, size=0.25)
+    wrists = BODY26.indices("left_wrist", "right_wrist")
+    local[:, wrists] = np.eye(3)
+    p, glob = forward_kinematics(BODY26, OFFSETS, local, root)
+    wanted = rotvec_to_matrix(np.array([np.radians(degrees), 0, 0])) @ [0, 0, 1.0]
+    lines = glob[:, wrists] @ wanted
+    q, after = forward_kinematics(BODY26, OFFSETS, turn_palms(local, glob, lines, 0.0), root)
+    np.testing.assert_allclose(q, p, atol=1e-9)
+    for i, wrist in enumerate(wrists):
+        miss, forearm = between(after[:, wrist, :, 2], lines[:, i]), after[:, BODY26.parents[wrist], :, 2]
+        assert (miss < abs(degrees) / 3.5).all()  # a little stays with the arm's own twist
+        turn = between(forearm, glob[:, BODY26.parents[wrist], :, 2])
+        np.testing.assert_allclose(2 * turn, abs(degrees) - miss, atol=1e-6)  # the forearm takes half
+    untouched, _ = forward_kinematics(BODY26, OFFSETS, turn_palms(local, glob, 0 * lines, 0.0), root)
+    np.testing.assert_allclose(untouched, p, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def film(walk_rig, look_at):
+    """Exact evidence of the walk, or nearly: what a very good lifter and detector would say."""
+
+    def take(frames=75, fps=30, noise_m=0.008, noise_px=1.5, height_m=1.7, contact=True, heading=0.6):
+        times = np.arange(frames) / fps
+        local, offsets, root, planted = walk_rig(times, height_m, heading=heading)
+        p, _ = forward_kinematics(BODY26, offsets, local, root)
+        camera = look_at([1.0, 1.5, 6.5], [0.4, 0.85, 0.6])
+        rng = np.random.default_rng(0)
+        cam = camera.to_camera(p)
+        xy = camera.project(p) + rng.normal(0, 1, (frames, 26, 2)) * noise_px
+        pose = Pose2D(BODY26, xy, np.full(xy.shape[:2], 0.9), times, camera.image_size)
+        noisy = (cam - cam[:, :1]) * 1.7 / height_m + rng.normal(0, 1, cam.shape) * noise_m
+        lifted = Lifted(
+            BODY26,
+            noisy - noisy[:, :1],
+            times,
+            sigma=np.full(xy.shape[:2], 0.02),
+            gravity=np.tile(camera.R_cam_world @ DOWN, (frames, 1)),
+            contact=0.03 + 0.94 * planted if contact else None,
+        )
+        blind = camera.replaced(R_cam_world=np.eye(3), t_cam_world=np.zeros(3))
+        return lifted, pose, blind, camera, p, planted
+
+    return take
+
+
+@pytest.fixture(scope="module")
+def cleaned(film):
+    lifted, pose, blind, camera, p, planted = film()
+    return clean(lifted, pose, blind, 1.7), camera, p, planted
+
+
+def test_world_positions_are_right_to_two_centimetres(cleaned):
+    """After one rigid alignment of the clip: shape, scale and path together."""
+    done, _, p, _ = cleaned
+    assert metrics.abs_mpjpe(motion_positions(done.motion), p) < 20
+
+
+def test_the_path_has_its_length(cleaned):
+    done, _, p, _ = cleaned
+    walked = np.linalg.norm(done.motion.root[-1] - done.motion.root[0])
+    assert walked == pytest.approx(np.linalg.norm(p[-1, 0] - p[0, 0]), rel=0.02)
+
+
+def test_feet_stand_on_the_floor_and_do_not_slide(cleaned):
+    done, _, _, planted = cleaned
+    soles = motion_positions(done.motion)[:, SOLES]
+    assert metrics.foot_sliding(soles, planted, 30) < 2
+    assert metrics.penetration(soles) < 1 and soles[..., 1].min() > -0.012
+    assert np.abs(np.median(soles[..., 1][planted > 0.5])) < 0.005
+    assert done.ground.floor_y == 0
+
+
+def test_contacts_are_those_of_the_walk(cleaned):
+    done, _, _, planted = cleaned
+    assert metrics.f1(done.motion.contacts > 0.5, planted > 0.5) > 0.95
+    assert done.motion.contact_joints.tolist() == SOLES
+
+
+def test_the_world_is_upright_and_starts_under_the_first_pelvis(cleaned):
+    done, camera, _, _ = cleaned
+    tilt = np.degrees(np.arccos(np.clip((done.camera.R_cam_world.T @ camera.R_cam_world)[1, 1], -1, 1)))
+    assert tilt < 1
+    np.testing.assert_allclose(done.motion.root[0, [0, 2]], 0, atol=1e-9)
+    assert done.camera.position[1] == pytest.approx(camera.position[1], abs=0.04)
+    view = done.camera.R_cam_world.T @ [0, 0, 1]
+    assert abs(view[0]) < 1e-6 and view[2] < 0
+
+
+def test_bones_are_constant_symmetric_and_of_the_stature(cleaned):
+    done, _, _, _ = cleaned
+    p = motion_positions(done.motion)
+    assert np.ptp(bone_lengths(BODY26, p), axis=0).max() < 1e-9
+    np.testing.assert_allclose(done.motion.offsets[list(BODY26.mirror)], done.motion.offsets * [-1, 1, 1], atol=1e-12)
+    assert stature_from_offsets(done.motion.offsets) == pytest.approx(1.7)
+
+
+def test_the_motion_is_seen_where_the_picture_shows_it(cleaned, film):
+    done, _, _, _ = cleaned
+    pose = film()[1]
+    limbs = BODY26.indices(*metrics.LIMBS)
+    miss = np.linalg.norm(done.camera.project(motion_positions(done.motion)) - pose.xy, axis=-1)[:, limbs]
+    assert np.median(miss) < 5  # pixels, of a figure about 300 high
+
+
+def test_quaternions_do_not_leap(cleaned):
+    q = cleaned[0].motion.rotations
+    assert (np.einsum("tji,tji->tj", q[1:], q[:-1]) > 0).all()
+
+
+def test_height_scales_the_world(film, cleaned):
+    """The same picture of a person said to be a fifth taller: everything a fifth larger, contact and tilt alike."""
+    lifted, pose, blind, _, _, _ = film()
+    taller = clean(lifted, pose, blind, 1.7 * 1.2)
+    a, b = motion_positions(cleaned[0].motion), motion_positions(taller.motion)
+    assert taller.lifter_scale == pytest.approx(1.2 * cleaned[0].lifter_scale)
+    assert np.abs(b - 1.2 * a).max() < 0.06
+    assert metrics.mpjpe(b, 1.2 * a) < 8
+
+
+def test_without_the_lifters_contact_feet_are_found_from_their_motion(film):
+    lifted, pose, blind, _, p, planted = film(contact=False)
+    done = clean(lifted, pose, blind, 1.7)
+    assert metrics.f1(done.motion.contacts > 0.5, planted > 0.5) > 0.85
+    assert metrics.foot_sliding(motion_positions(done.motion)[:, SOLES], planted, 30) < 4
+    assert metrics.abs_mpjpe(motion_positions(done.motion), p) < 25
+
+
+def test_a_calibrated_world_is_kept(film):
+    lifted, pose, _, camera, p, _ = film()
+    done = clean(lifted, pose, camera, 1.7, calibrated=True)
+    np.testing.assert_array_equal(done.camera.R_cam_world, camera.R_cam_world)
+    np.testing.assert_array_equal(done.camera.t_cam_world, camera.t_cam_world)
+    assert np.linalg.norm(motion_positions(done.motion) - p, axis=-1).mean() < 0.03  # no alignment at all
+    assert done.ground.source == "calibration" and done.ground.floor_y == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize("fps", [12, 60])
+def test_any_frame_rate(film, fps):
+    lifted, pose, blind, _, p, planted = film(frames=int(2.5 * fps), fps=fps)
+    done = clean(lifted, pose, blind, 1.7)
+    assert metrics.abs_mpjpe(motion_positions(done.motion), p) < 20
+    assert metrics.foot_sliding(motion_positions(done.motion)[:, SOLES], planted, fps) < 2
+
+
+def without(pose, frames):
+    confidence = pose.confidence.copy()
+    confidence[frames] = 0
+    return pose.replaced(xy=np.where(confidence[..., None] > 0, pose.xy, np.nan), confidence=confidence)
+
+
+def test_lost_frames_are_filled_and_marked(film):
+    lifted, pose, blind, _, p, _ = film()
+    done = clean(lifted, without(pose, slice(30, 38)), blind, 1.7)
+    np.testing.assert_array_equal(np.flatnonzero(~done.motion.observed), np.arange(30, 38))
+    assert metrics.abs_mpjpe(motion_positions(done.motion), p) < 25
+
+
+def test_before_and_after_being_seen_the_person_holds_still(film):
+    lifted, pose, blind, _, _, _ = film()
+    done = clean(lifted, without(pose, [*range(10), *range(70, 75)]), blind, 1.7)
+    x = motion_positions(done.motion)
+    np.testing.assert_array_equal(x[:10], np.repeat(x[10:11], 10, 0))
+    np.testing.assert_array_equal(x[70:], np.repeat(x[69:70], 5, 0))
+    assert not done.motion.observed[[0, 9, 70, 74]].any() and done.motion.observed[10:70].all()
+
+
+def test_nobody_is_an_error_in_one_line(film):
+    lifted, pose, blind, _, _, _ = film(frames=4)
+    with pytest.raises(InputError, match="person"):
+        clean(lifted, without(pose, slice(None)), blind, 1.7)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_pictures_and_very_short_clips(film, frames):
+    lifted, pose, blind, _, p, _ = film(frames=frames, noise_m=0.004)
+    done = clean(lifted, pose, blind, 1.7)
+    x = motion_positions(done.motion)
+    assert x.shape == (frames, 26, 3)
+    assert metrics.pa_mpjpe(x, p) < 20
+    assert np.percentile(x[:, SOLES, 1], 25) == pytest.approx(0, abs=0.04)
+
+
+def as_h36m(lifted):
+    """What a single-frame lifter of 17 joints says: no scale, no sigma, no gravity, no contact."""
+    w = joint_map(BODY26, H36M17)
+    unit = np.einsum("ij,tjc->tic", w, lifted.positions) / 0.42
+    return Lifted(H36M17, unit - unit[:, :1], lifted.times, "unit")
+
+
+@pytest.mark.parametrize("frames", [1, 2, 75])
+def test_a_seventeen_joint_unit_lifter_completes_the_path(film, frames):
+    lifted, pose, blind, camera, p, planted = film(frames=frames, noise_m=0.003)
+    done = clean(as_h36m(lifted), pose, blind, 1.7)
+    x = motion_positions(done.motion)
+    limbs = BODY26.indices(*metrics.LIMBS)
+    assert metrics.pa_mpjpe(x[:, limbs], p[:, limbs]) < 25
+    assert done.lifter_scale == pytest.approx(0.42, rel=0.05)
+    assert stature_from_offsets(done.motion.offsets) == pytest.approx(1.7)
+    if frames > 3:
+        assert metrics.foot_sliding(x[:, SOLES], planted, 30) < 6
+        tilt = np.degrees(np.arccos(np.clip((done.camera.R_cam_world.T @ camera.R_cam_world)[1, 1], -1, 1)))
+        assert tilt < 8
+
+
+def test_joints_a_lifter_does_not_give_leave_the_others_alone():
+    """NaN marks what is not given, in the lifter's skeleton as in ours."""
+    x = np.random.default_rng(0).normal(size=(3, 17, 3))
+    whole = to_body26(Lifted(H36M17, x - x[:, :1], np.arange(3), "unit"))
+    x[:, H36M17.index("LWrist")] = np.nan
+    part = to_body26(Lifted(H36M17, x - x[:, :1], np.arange(3), "unit"))
+    other = np.arange(26) != B("left_wrist")
+    np.testing.assert_array_equal(part.positions[:, other], whole.positions[:, other])
+    assert np.isnan(part.positions[:, B("left_wrist")]).all()
