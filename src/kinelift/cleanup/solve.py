@@ -24,18 +24,18 @@ TURNING = [j for j in range(len(BODY26)) if BODY26.children(j)]
 _N = 3 + 3 * len(TURNING)
 
 
-def _descends() -> np.ndarray:
-    """(26, 17) bool: whether a joint moves when a turning joint turns."""
-    out = np.zeros((len(BODY26), len(TURNING)), bool)
+def _moved_pairs() -> tuple[np.ndarray, np.ndarray]:
+    """Every (joint, index into TURNING) where the turning joint is an ancestor, which moves the joint."""
+    pairs = []
     for j in range(len(BODY26)):
         a = BODY26.parents[j]
         while a >= 0:
-            out[j, TURNING.index(a)] = True
+            pairs.append((j, TURNING.index(a)))
             a = BODY26.parents[a]
-    return out
+    return tuple(np.array(pairs).T)  # type: ignore[return-value]
 
 
-_DESCENDS = _descends()
+_MOVED, _BY = _moved_pairs()
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,13 @@ class Evidence:
 
 def position_jacobian(positions: np.ndarray) -> np.ndarray:
     """(T, 26, 3, 54): how positions move with the root (first 3) and with world-frame turns of the 17 joints."""
-    T = len(positions)
-    d = np.where(_DESCENDS[None, ..., None], positions[:, :, None] - positions[:, None, TURNING], 0)
+    d = positions[:, _MOVED] - positions[:, np.array(TURNING)[_BY]]
     x, y, z = np.moveaxis(d, -1, 0)
-    o = np.zeros_like(x)
-    turn = np.stack([o, z, -y, -z, o, x, y, -x, o], -1).reshape(T, len(BODY26), len(TURNING), 3, 3)
-    J = np.empty((T, len(BODY26), 3, _N))
+    J = np.zeros((len(positions), len(BODY26), 3, _N))
     J[..., :3] = np.eye(3)
-    J[..., 3:] = turn.transpose(0, 1, 3, 2, 4).reshape(T, len(BODY26), 3, -1)
+    column = 3 + 3 * _BY
+    for row, turned, value in ((0, 1, z), (0, 2, -y), (1, 0, -z), (1, 2, x), (2, 0, y), (2, 1, -x)):
+        J[:, _MOVED, row, column + turned] = value
     return J
 
 
@@ -163,14 +162,15 @@ def _gauss_newton_step(e: Evidence, p: np.ndarray, weights: Weights) -> np.ndarr
     near, far, gradient = _temporal_terms(e, p, metric, gradient, weights)
     T = len(p)
     flat = J.reshape(T, -1, _N)
-    blocks = np.zeros((3, T, _N, _N))
-    blocks[0] = np.swapaxes(flat, 1, 2) @ (metric @ J).reshape(T, -1, _N)
-    g = np.einsum("tri,tr->ti", flat, gradient.reshape(T, -1))
-    _add_lifted(e, p, J, blocks[0], g, weights)
+    transposed = np.swapaxes(flat, 1, 2)
+    blocks = np.zeros((T, _N, 3, _N))
+    blocks[:, :, 0] = transposed @ (metric @ J).reshape(T, -1, _N)
+    g = (transposed @ gradient.reshape(T, -1, 1))[..., 0]
+    _add_lifted(e, p, J, blocks[:, :, 0], g, weights)
     if T > 1:
-        blocks[1, :-1] = np.swapaxes(flat[:-1], 1, 2) @ (near[..., None, None] * J[1:]).reshape(T - 1, -1, _N)
+        blocks[:-1, :, 1] = transposed[:-1] @ (near[..., None, None] * J[1:]).reshape(T - 1, -1, _N)
     if T > 2:
-        blocks[2, :-2] = np.swapaxes(flat[:-2], 1, 2) @ (far[..., None, None] * J[2:]).reshape(T - 2, -1, _N)
+        blocks[:-2, :, 2] = transposed[:-2] @ (far[..., None, None] * J[2:]).reshape(T - 2, -1, _N)
     _add_step_cost(blocks, weights)
     return -_solve_block_banded(blocks, g)
 
@@ -255,25 +255,21 @@ def _add_step_cost(blocks: np.ndarray, weights: Weights) -> None:
     turns = np.arange(3, _N)
     alone = 1 / weights.turn_step**2
     alike = 1 / (weights.turn_step / 8) ** 2
-    T = blocks.shape[1]
-    blocks[0][:, turns, turns] += alone
-    blocks[0][:, np.arange(3), np.arange(3)] += 1e-3
-    if T > 1:
-        blocks[0][1:, turns, turns] += alike
-        blocks[0][:-1, turns, turns] += alike
-        blocks[1][:-1, turns, turns] -= alike
+    neighbours = np.full(len(blocks), 2.0)
+    neighbours[[0, -1]] -= 1
+    blocks[:, turns, 0, turns] += alone + alike * neighbours[:, None] * (len(blocks) > 1)
+    blocks[:, np.arange(3), 0, np.arange(3)] += 1e-3
+    blocks[:-1, turns, 1, turns] -= alike
 
 
 def _solve_block_banded(blocks: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """Solve the symmetric system whose blocks [k, t] couple frames t and t + k; (T, n) right-hand side and answer."""
+    """Solve the symmetric system whose blocks [t, :, k] couple frame t (rows) with t + k; right-hand side and answer (T, n)."""
     T, n = g.shape
-    width = min(3, T) * n - 1
-    band = np.zeros((width + 1, T * n))  # lower form: band[i - j, j] = A[i, j], i >= j
-    rows, columns = np.indices((n, n))
-    column = (np.arange(T)[:, None, None] * n) + columns
-    lower = rows >= columns
-    band[(rows - columns)[lower], column[:, lower]] = blocks[0][:, lower]
-    for k in range(1, min(3, T)):
-        # blocks[k, t] is (row t, column t + k); the lower triangle holds its transpose
-        band[(rows - columns + k * n), column[: T - k]] = np.swapaxes(blocks[k, : T - k], 1, 2)
+    width = min(3, T) * n
+    rows = blocks.reshape(T, n, 3 * n)[..., :width]
+    # LAPACK's lower band wants column j to start at its diagonal; by symmetry that is row j from its diagonal on.
+    band = np.zeros((T, n, width))
+    for i in range(n):
+        band[:, i, : width - i] = rows[:, i, i:]
+    band = band.reshape(T * n, width).T
     return solveh_banded(band, g.reshape(-1), lower=True, overwrite_ab=True, check_finite=False).reshape(T, n)
