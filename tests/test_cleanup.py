@@ -209,7 +209,7 @@ def test_windows_of_a_long_clip_join(walk_rig, monkeypatch):
     monkeypatch.setattr(solver, "_WINDOW", 40)
     monkeypatch.setattr(solver, "_OVERLAP", 20)
     parts = forward_kinematics(BODY26, offsets, *solve(e, local, root, 2))[0]
-    assert 0 < np.abs(parts - whole).max() < 0.005
+    assert 0 < np.abs(parts - whole).max() < 0.01 and np.abs(parts - whole).mean() < 0.0005
 
 
 def test_planted_soles_stay_planted_and_above_the_floor(walk_rig):
@@ -520,6 +520,7 @@ def as_h36m(lifted):
     return Lifted(H36M17, unit - unit[:, :1], lifted.times, "unit")
 
 
+@pytest.mark.filterwarnings("error")  # what a lifter does not give is no news
 @pytest.mark.parametrize("frames", [1, 2, 75])
 def test_a_seventeen_joint_unit_lifter_completes_the_path(film, frames):
     lifted, pose, blind, camera, p, planted = film(frames=frames, noise_m=0.003)
