@@ -116,11 +116,12 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         tell("lift", 0, 1)
         lifted = averaged(lifter.lift(mapped(mended, lifter.skeleton), camera), body, camera)
         tell("solve", 0, 1)
-        height = options.height_m or (SAMPLE_HEIGHT_M if _is_sample(path) else STATURE_PRIOR_M)
+        height, scale_source = _height(path, options, stored)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))
         tell("solve", 1, 1)
         seconds["after_detection"] = time.perf_counter() - began
-    facts = _facts(path, options, detection, lifter, focal_source, result, stored)
+    facts = _facts(path, options, detection, lifter, result, stored)
+    facts |= {"height_m": height, "scale_source": scale_source, "focal_source": focal_source}
     report = {
         **quality(result.motion, result.camera, body, lifted),
         **_repair_facts(repairs),
@@ -133,6 +134,17 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
 
 def _is_sample(path: str | Path) -> bool:
     return Path(path) == sample_path()
+
+
+def _height(path: str | Path, options: Options, stored: Take | None) -> tuple[float, str]:
+    """The stature in metres, and where it comes from."""
+    if options.height_m is not None:
+        return options.height_m, "height given"
+    if _is_sample(path):
+        return SAMPLE_HEIGHT_M, "known height of the sample"
+    if stored is not None and isinstance(stored.meta.get("height_m"), int | float):
+        return float(stored.meta["height_m"]), str(stored.meta.get("scale_source", "motion.npz"))
+    return STATURE_PRIOR_M, f"prior height {STATURE_PRIOR_M} m +- {STATURE_PRIOR_SIGMA:.0%}"
 
 
 def _key_points(path: str | Path, options: Options, tell: Progress) -> tuple[Detection, Take | None]:
@@ -217,7 +229,6 @@ def _facts(
     options: Options,
     detection: Detection,
     lifter: Lifter,
-    focal_source: str,
     result: Cleaned,
     stored: Take | None,
 ) -> dict[str, Any]:
@@ -225,12 +236,6 @@ def _facts(
     import onnxruntime
     import scipy
 
-    if options.height_m is not None:
-        scale = "height given"
-    elif _is_sample(path):
-        scale = "known height of the sample"
-    else:
-        scale = f"prior height {STATURE_PRIOR_M} m +- {STATURE_PRIOR_SIGMA:.0%}"
     given = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items() if v is not None}
     return {
         "input": stored.meta.get("input", Path(path).name) if stored else Path(str(path)).name,
@@ -238,11 +243,8 @@ def _facts(
         "options": given,
         "detector": detection.provenance,
         "lifter": lifter.provenance(),
-        "scale_source": scale,
-        "height_m": options.height_m or (SAMPLE_HEIGHT_M if _is_sample(path) else STATURE_PRIOR_M),
         "lifter_scale": round(result.lifter_scale, 6),
         "focal_px": round(result.camera.focal_px, 4),
-        "focal_source": focal_source,
         "world_source": result.ground.source,
         "floor_y": round(result.ground.floor_y, 5),
         "versions": {

@@ -135,7 +135,9 @@ def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrat
     offsets = constant_bones(lifted.positions, trust, height_m)
     scale = _lifter_scale(lifted.positions, offsets, trust)
     unit = 1.0 if lifted.sigma is not None or lifted.scale == "metric" else 1 / scale
-    relative_cam, sigma_m = lifted.positions * scale, np.clip(sigma * unit * scale, 0.015, 0.5)
+    unseen_s = _unseen_seconds(pose)
+    relative_cam = lifted.positions * scale
+    sigma_m = np.clip(sigma * unit * scale, 0.015, 0.5) * (1 + unseen_s / 0.15)[:, None]
     rays = camera.unproject(pose.xy)
     worth = np.array([_worth(j) for j in BODY26.joints])
     ray_weight = np.where(np.isfinite(rays).all(-1), pose.confidence * worth, 0.0)
@@ -145,7 +147,8 @@ def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrat
     root_cam = solve_root(shape, rays, ray_weight, pose.times)
     soles_cam = shape[:, SOLES] + root_cam[:, None]
     down, source = _stated_gravity(lifted, pose.detected)
-    contact = _spoken_contact(lifted, soles_cam, down, pose.times, height_m)
+    fading = np.exp(-unseen_s / 0.2)[:, None]
+    contact = _spoken_contact(lifted, soles_cam, down, pose.times, height_m) * fading
     if calibrated:
         ground = calibrated_ground(camera, soles_cam, contact)
     else:
@@ -159,7 +162,7 @@ def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrat
     )  # fmt: skip
     local, root = solve(evidence, local, root, iterations)
     soles = forward_kinematics(BODY26, offsets, local, root)[0][:, SOLES]
-    evidence.contact = contact_of(lifted.contact, soles, pose.times, height_m)
+    evidence.contact = contact_of(lifted.contact, soles, pose.times, height_m) * fading
     if not calibrated and (planted := evidence.contact > 0.6).sum() >= 3:
         ground = ground.moved(np.array([0, np.median(soles[..., 1][planted]), 0]))
         root = root - [0, np.median(soles[..., 1][planted]), 0]
@@ -169,6 +172,13 @@ def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrat
         origin = root[0] * [1, 0, 1]
         root, ground = root - origin, ground.moved(origin)
     return _Fitted(offsets, local, root, np.clip(evidence.contact, 0, 1), sigma_m, ground, scale)
+
+
+def _unseen_seconds(pose: Pose2D) -> np.ndarray:
+    """(T,) seconds to the nearest frame that shows the person: what is filled is trusted less the further it is."""
+    seen = pose.times[pose.detected]
+    k = np.clip(np.searchsorted(seen, pose.times), 1, max(len(seen) - 1, 1))
+    return np.minimum(np.abs(pose.times - seen[k - 1]), np.abs(pose.times - seen[np.minimum(k, len(seen) - 1)]))
 
 
 def _sliced(lifted: Lifted, frames: slice) -> Lifted:
