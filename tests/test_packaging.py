@@ -188,3 +188,9 @@ def test_public_names_exist():
     assert kinelift.Camera is Camera
     for name in kinelift.__all__:
         assert getattr(kinelift, name) is not None
+
+
+def test_public_names_stay_what_they_are():
+    # A submodule of the same name takes its place on the package once it is imported.
+    code = "import kinelift, kinelift.pipeline as p; print(callable(kinelift.animate), callable(kinelift.export))"
+    assert run(sys.executable, "-c", code).stdout.split() == ["True", "True"]
