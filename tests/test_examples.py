@@ -1,0 +1,127 @@
+"""The numbered examples run, on key points of the package's own synthetic walk; nothing is detected here."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinelift.camera import Camera
+from kinelift.detect import write_keypoints
+from kinelift.export.npz import load_motion
+from kinelift.kinematics import motion_positions
+from kinelift.records import Pose2D
+from kinelift.render.sample_motion import SAMPLE_STATURE_M, sample_motion
+from kinelift.skeleton import BODY26, COCO17
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+SIZE = (960, 540)
+SHARED = [j for j in COCO17.joints if j in BODY26.joints]
+
+
+@pytest.fixture(scope="module")
+def key_points(tmp_path_factory) -> Path:
+    """1.5 s of a walk as a COCO-17 detector without errors would see it: no feet, no hands, no eyes."""
+    motion = sample_motion()
+    frames = slice(0, 45)
+    facing = np.diag([1.0, -1.0, -1.0])
+    camera = Camera.from_focal(800, SIZE).replaced(
+        R_cam_world=facing, t_cam_world=-facing @ (motion.root[22] * (1, 0, 1) + (0, 1.2, 4.5))
+    )
+    pixels = camera.project(motion_positions(motion)[frames])
+    xy = np.full((45, len(COCO17), 2), np.nan)
+    xy[:, COCO17.indices(*SHARED)] = pixels[:, BODY26.indices(*SHARED)]
+    seen = np.isfinite(xy).all(-1).astype(float)
+    path = tmp_path_factory.mktemp("examples") / "walk.npz"
+    write_keypoints(path, Pose2D(COCO17, xy, seen, motion.times[frames], SIZE))
+    return path
+
+
+def run(*command, **environment):
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def animated(key_points) -> tuple[Path, str]:
+    """The folder that the first example writes, and what it prints."""
+    out = key_points.parent / "out"
+    return out, run(sys.executable, EXAMPLES / "01_animate.py", key_points, out, SAMPLE_STATURE_M)
+
+
+def number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    assert found, text
+    return float(found[1])
+
+
+def test_every_example_is_tested():
+    here = Path(__file__).read_text()
+    assert [p.name for p in sorted(EXAMPLES.glob("*.py")) if p.name not in here] == []
+
+
+def test_01_animate(animated):
+    out, said = animated
+    assert sorted(p.name for p in out.iterdir()) == ["motion.bvh", "motion.csv", "motion.glb", "motion.npz"]
+    motion = sample_motion()
+    true = np.linalg.norm((motion.root[44] - motion.root[0])[[0, 2]])
+    assert number(r"travels ([\d.]+) m", said) == pytest.approx(true, rel=0.25)
+    assert number(r"within ([\d.]+) px", said) < 8
+
+
+def test_02_read_motion(animated):
+    out, _ = animated
+    said = run(sys.executable, EXAMPLES / "02_read_motion.py", out / "motion.npz")
+    take = load_motion(out / "motion.npz")
+    assert said.startswith("45 frames, 1.47 s, from walk.npz")
+    assert number(r"reprojection: ([\d.]+) px", said) == pytest.approx(
+        np.nanmedian(
+            np.linalg.norm(
+                take.camera.project(motion_positions(take.motions[0]))[:, BODY26.indices(*SHARED)]
+                - take.poses_2d[0].xy[:, COCO17.indices(*SHARED)],
+                axis=-1,
+            )
+        ),
+        abs=0.06,
+    )
+
+
+def test_02_needs_no_kinelift(animated):
+    code = (
+        "import runpy, sys; sys.modules['kinelift'] = None; sys.argv = sys.argv[1:];"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    run(sys.executable, "-c", code, EXAMPLES / "02_read_motion.py", animated[0] / "motion.npz")
+
+
+def test_03_own_lifter(key_points):
+    said = run(sys.executable, EXAMPLES / "03_own_lifter.py", key_points)
+    assert "spine, chest" in said and "left_toe" in said
+    assert number(r"within ([\d.]+) px", said) < 20
+
+
+def test_03_own_lifter_by_name(key_points, tmp_path):
+    kinelift = Path(sys.executable).parent / "kinelift"
+    if not kinelift.exists():
+        pytest.skip(f"no kinelift command at {kinelift}")
+    name = "03_own_lifter:ForeshorteningLifter"
+    run(kinelift, "animate", key_points, "-o", tmp_path, "--lifter", name, "--formats", "bvh", PYTHONPATH=str(EXAMPLES))
+    assert (tmp_path / "motion.bvh").read_text().startswith("HIERARCHY")
+
+
+@pytest.mark.blender
+@pytest.mark.parametrize("name", ["motion.bvh", "motion.glb"])
+def test_04_blender(animated, name):
+    python = Path(os.environ.get("KINELIFT_BLENDER_PYTHON") or ROOT / ".venv-blender" / "bin" / "python")
+    if not python.exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no Blender at {python}: run scripts/blender_env.sh")
+        pytest.skip(f"no Blender at {python}: run scripts/blender_env.sh or set KINELIFT_BLENDER_PYTHON")
+    said = run(python, EXAMPLES / "04_blender.py", "--", animated[0] / name)
+    assert number(r"at ([\d.]+) fps", said) == 30
