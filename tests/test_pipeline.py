@@ -352,7 +352,7 @@ def test_lifter_as_code_completes(few, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
-    assert all(line.startswith("warning: ") for line in done.stderr.splitlines())
+    assert all(line.startswith("warning: ") for line in done.stderr.splitlines()), done.stderr
     assert (out / "motion.bvh").is_file()
     report = json.loads((out / "report.json").read_text())
     assert report["lifter"] == "flat"
