@@ -222,6 +222,30 @@ def test_first_rotations_reproduce_a_natural_pose(walk_rig, heading):
     assert miss[:, limbs].max() < 0.02 and miss.mean() < 0.008
 
 
+def test_knees_and_elbows_bend_as_hinges(walk_rig):
+    """Twist comes from the plane of the bent limb: turned thighs and upper arms are found as such."""
+    local, offsets, root, _ = walk_rig(np.arange(40) / 30)
+    for joint, axis in (("hip", [0, 0.6, 0]), ("shoulder", [0.6, 0, 0])):
+        for side, sign in (("left", 1), ("right", -1 if joint == "hip" else 1)):
+            local[:, B(f"{side}_{joint}")] = local[:, B(f"{side}_{joint}")] @ rotvec_to_matrix(sign * np.array(axis))
+    p, _ = forward_kinematics(BODY26, offsets, local, 0 * root)
+    found = first_rotations(p)
+    for joint in [f"{s}_{j}" for s in ("left", "right") for j in ("knee", "elbow")]:
+        off = np.swapaxes(local[:, B(joint)], -1, -2) @ found[:, B(joint)]
+        assert np.degrees(Rotation.from_matrix(off).magnitude()).max() < 12, joint
+
+
+def test_no_sole_sinks_even_where_nothing_is_planted():
+    p, _ = forward_kinematics(BODY26, OFFSETS, np.broadcast_to(np.eye(3), (3, 26, 3, 3)), np.zeros((3, 3)))
+    floor = p[0, SOLES[0], 1] + 0.04
+    e = evidence(
+        3, times=np.arange(3) / 30, ray_weight=np.zeros((3, 26)), lifted=p, sigma_m=np.full((3, 26), 0.1),
+        contact=np.zeros((3, 4)), floor_y=floor,
+    )  # fmt: skip
+    local, root = solve(e, np.broadcast_to(np.eye(3), (3, 26, 3, 3)), np.zeros((3, 3)), 4)
+    assert (forward_kinematics(BODY26, OFFSETS, local, root)[0][:, SOLES, 1] - floor).min() > -0.01
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_first_rotations_give_limbs_their_directions_in_any_pose(seed):
     local, root = bent(20, seed, size=0.5)

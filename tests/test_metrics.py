@@ -40,8 +40,10 @@ def test_similarity_never_reflects():
     np.testing.assert_allclose(np.linalg.det(metrics.similarity(flat, flat @ turns(1)[0].T)[1]), 1)
 
 
-def test_similarity_is_the_best_of_its_neighbours():
-    x, y = points(12), points(12, seed=5)
+@pytest.mark.parametrize("mirror", [1, -1])
+def test_similarity_is_the_best_of_its_neighbours(mirror):
+    x = points(12) * [1, 2, 3]
+    y = x * [mirror, 1, 1] @ turns(1)[0].T + 0.3 * points(12, seed=5)
     s, R, t = metrics.similarity(x, y)
 
     def cost(s, R, t):
