@@ -377,7 +377,7 @@ def test_truncated_video(animate, tmp_path, frames, detector):
 
 def test_person_who_leaves_for_two_seconds(animate, tmp_path, frames, room, detector):
     path = write_video(tmp_path / "away.mp4", [*frames[:24:2], *[room] * 30, *frames[24:48:2]], fps=15)
-    motion = finished(animate(path), "2.0 s", "not seen in")
+    motion = finished(animate(path), "unseen for 2.", "not seen in")
     assert len(motion.times) == 54
     assert not motion.observed[14:40].any()
     assert motion.observed[:10].all()
