@@ -1,7 +1,8 @@
-"""The numbered examples run, on key points of the package's own synthetic walk; nothing is detected here."""
+"""Examples and the code in docs run, on key points of the package's own synthetic walk; nothing is detected here."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import kinelift
 from kinelift.camera import Camera
 from kinelift.detect import write_keypoints
 from kinelift.export.npz import load_motion
@@ -107,12 +109,45 @@ def test_03_own_lifter(key_points):
 
 
 def test_03_own_lifter_by_name(key_points, tmp_path):
-    kinelift = Path(sys.executable).parent / "kinelift"
-    if not kinelift.exists():
-        pytest.skip(f"no kinelift command at {kinelift}")
+    command = Path(sys.executable).parent / "kinelift"
+    if not command.exists():
+        pytest.skip(f"no kinelift command at {command}")
     name = "03_own_lifter:ForeshorteningLifter"
-    run(kinelift, "animate", key_points, "-o", tmp_path, "--lifter", name, "--formats", "bvh", PYTHONPATH=str(EXAMPLES))
+    run(command, "animate", key_points, "-o", tmp_path, "--lifter", name, "--formats", "bvh", PYTHONPATH=str(EXAMPLES))
     assert (tmp_path / "motion.bvh").read_text().startswith("HIERARCHY")
+
+
+def blocks(name: str) -> list[str]:
+    """The Python code of a page of documentation."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
+
+
+def test_native_file_page_runs(animated, monkeypatch):
+    monkeypatch.chdir(animated[0])
+    names: dict = {}
+    for block in blocks("motion-npz.md"):
+        exec(block, names)
+    assert names["wrist"].shape == (45, 3)
+
+
+def test_python_page_runs(key_points, tmp_path, monkeypatch):
+    shutil.copy(key_points, tmp_path / "walk.npz")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in blocks("python.md")[:-1]:  # the last one detects
+        exec(block.replace("walk.mp4", "walk.npz"), names)
+    assert len(names["slow"].times) == 200
+    assert (tmp_path / "walk_24.bvh").exists()
+
+
+def test_lifter_page_runs(key_points, tmp_path, monkeypatch):
+    _, _, flat, own_joints = blocks("lifters.md")
+    (tmp_path / "flat_lifter.py").write_text(flat)
+    (tmp_path / "own_joints.py").write_text(flat + own_joints + flat[flat.index("class") :].replace("H36M17", "LEGS10"))
+    monkeypatch.syspath_prepend(tmp_path)
+    filled = kinelift.animate(key_points, lifter="flat_lifter:FlatLifter").report["filled_joints"]
+    more = kinelift.animate(key_points, lifter="own_joints:FlatLifter").report["filled_joints"]
+    assert "left_toe" in filled and set(filled) < set(more)
 
 
 @pytest.mark.blender
