@@ -159,6 +159,11 @@ def test_no_large_files_are_tracked(tracked):
     assert not [str(p) for p in tracked if (ROOT / p).stat().st_size > 20e6]
 
 
+def test_every_page_of_the_docs_is_listed(tracked):
+    listed = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text())
+    assert sorted(listed) == sorted(p.name for p in tracked if p.match("docs/*.md"))
+
+
 def test_command_is_installed():
     command = Path(sys.executable).with_name("kinelift")
     done = run(str(command), "info")
