@@ -50,7 +50,8 @@ def balancing(data: Path, folder: Path) -> None:
     truth = read_trc(data / "real/balancing/triangulated.trc")
     lifter = load_lifter("temporal")
     rows = []
-    print("\nPA-MPJPE, 12 limb joints, mm     MediaPipe's 3D   lifter alone   kinelift   with calibration   OpenPose 2D")
+    names = ("MediaPipe's 3D", "lifter alone", "kinelift", "calibrated", "OpenPose 2D")
+    print("\nPA-MPJPE, 12 limb joints, mm     " + "".join(f"{n:>15s}" for n in names))
     for i in (1, 2, 3, 4):
         path, _, pose = detect(data / f"real/balancing/cam0{i}.mp4", folder)
         own = pose.detector_3d[:, MEDIAPIPE33.indices(*metrics.LIMBS)]

@@ -197,5 +197,5 @@ def test_public_names_exist():
 
 def test_public_names_stay_what_they_are():
     # A submodule of the same name takes its place on the package once it is imported.
-    code = "import kinelift, kinelift.pipeline as p; print(callable(kinelift.animate), callable(kinelift.export))"
+    code = "import kinelift, kinelift.pipeline as p; print(callable(kinelift.animate), callable(kinelift.save))"
     assert run(sys.executable, "-c", code).stdout.split() == ["True", "True"]

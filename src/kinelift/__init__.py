@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "animate": "kinelift.pipeline",
     "Options": "kinelift.pipeline",
-    "export": "kinelift.export",
     "load_motion": "kinelift.export.npz",
+    "save": "kinelift.export",
     "KineliftError": "kinelift.errors",
     "Skeleton": "kinelift.skeleton",
     "BODY26": "kinelift.skeleton",

@@ -16,7 +16,7 @@ from kinelift import __version__
 from kinelift.camera import Camera, focal_from_fov, prior_focal_px, read_calibration
 from kinelift.cleanup import Cleaned, clean, knuckle_lines
 from kinelift.detect import Detection, detect_video, is_keypoint_input, make_detector, read_keypoints
-from kinelift.errors import InputError
+from kinelift.errors import InputError, KineliftError
 from kinelift.export.npz import load_motion
 from kinelift.kinematics import STATURE_PRIOR_M, STATURE_PRIOR_SIGMA
 from kinelift.lift import Lifter, averaged, load_lifter, mapped
@@ -114,7 +114,7 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         mended, repairs = repair(pose)
         body = mapped(mended, BODY26)
         tell("lift", 0, 1)
-        lifted = averaged(lifter.lift(mapped(mended, lifter.skeleton), camera), body, camera)
+        lifted = averaged(_lift(lifter, mapped(mended, lifter.skeleton), camera), body, camera)
         tell("solve", 0, 1)
         height, scale_source = _height(path, options, stored)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))
@@ -130,6 +130,21 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         "warnings": [*detection.warnings, *shot_warnings, *_remarks(pose, lifter, facts)],
     }
     return Take((result.motion,), result.camera, (pose,), facts, report)
+
+
+def _lift(lifter: Lifter, pose: Pose2D, camera: Camera) -> Lifted:
+    """The lifter's answer, whoever wrote the lifter: what it does wrong becomes one line."""
+    try:
+        lifted = lifter.lift(pose, camera)
+    except KineliftError:
+        raise
+    except Exception as e:
+        raise InputError(f"lifter '{lifter.name}' failed: {type(e).__name__}: {e}") from e
+    if not isinstance(lifted, Lifted) or len(lifted.times) != len(pose.times):
+        raise InputError(
+            f"lifter '{lifter.name}': expected Lifted with {len(pose.times)} frames, got {type(lifted).__name__}"
+        )
+    return lifted
 
 
 def _is_sample(path: str | Path) -> bool:
@@ -150,20 +165,32 @@ def _height(path: str | Path, options: Options, stored: Take | None) -> tuple[fl
 def _key_points(path: str | Path, options: Options, tell: Progress) -> tuple[Detection, Take | None]:
     """2D key points from whatever the input is, and the earlier take where it is a `motion.npz`."""
     if is_keypoint_input(path):
-        return read_keypoints(path, options.person, options.keypoints_format, options.fps, options.image_size), None
+        found = read_keypoints(path, options.person, options.keypoints_format, options.fps, options.image_size)
+        return _between(found, options), None
     if Path(path).suffix.lower() == ".npz":
         take = load_motion(path)
         if not take.poses_2d:
             raise InputError(f"{path}: holds no 2D key points to solve again from")
         meta = take.meta
         provenance = dict(meta.get("detector") or {})
-        return Detection(take.poses_2d[0], (), 1, (), {"name": str(path)}, provenance), take
+        return _between(Detection(take.poses_2d[0], (), 1, (), {"name": str(path)}, provenance), options), take
     models = {"model": options.pose_model, "person_model": options.person_model}
     detector = make_detector(options.detector, **{k: v for k, v in models.items() if v is not None})
     found = detect_video(
         path, detector, options.person, options.start, options.end, lambda done, total: tell("detect", done, total)
     )
     return found, None
+
+
+def _between(detection: Detection, options: Options) -> Detection:
+    """Only the frames from `start` up to `end` seconds."""
+    pose = detection.pose
+    start, end = (-np.inf if options.start is None else options.start), (np.inf if options.end is None else options.end)
+    keep = np.flatnonzero((pose.times >= start) & (pose.times < end))
+    if not len(keep):
+        held = f"{pose.times[0]:.2f} to {pose.times[-1]:.2f} s"
+        raise InputError(f"--start {options.start} --end {options.end}: no frame lies between (there is {held})")
+    return dataclasses.replace(detection, pose=pose.sliced(slice(keep[0], keep[-1] + 1)))
 
 
 def _one_shot(detection: Detection) -> tuple[Pose2D, list[str]]:
@@ -275,9 +302,10 @@ def _sources(facts: dict[str, Any], result: Cleaned, lifted: Lifted) -> dict[str
 
 
 def _not_given(lifted: Lifted) -> list[str]:
-    """Body joints that the lifter does not give: the solve fills them from what is seen."""
-    given = (joint_map(lifted.skeleton, BODY26) != 0).any(1)
-    given &= np.isfinite(lifted.positions).any() if not given.any() else True
+    """Body joints that the lifter never gives: the solve fills them from what is seen."""
+    carries = joint_map(lifted.skeleton, BODY26) != 0
+    never = ~np.isfinite(lifted.positions).all(-1).any(0)
+    given = carries.any(1) & ~(carries & never).any(1)
     return [j for j, g in zip(BODY26.joints, given, strict=True) if not g]
 
 

@@ -107,12 +107,12 @@ class Pose2D(_Record):
     @property
     def seen(self) -> np.ndarray:
         """(T, J) bool: key points with any confidence."""
-        return np.asarray(self.confidence > 0)
+        return self.confidence > 0
 
     @property
     def detected(self) -> np.ndarray:
         """(T,) bool: frames in which the person was found at all."""
-        return self.seen.any(1)
+        return np.asarray(self.seen.any(1))
 
     def sliced(self, frames: slice) -> Pose2D:
         """The same person in some of the frames."""
@@ -264,7 +264,7 @@ class Take(_Record):
     Attributes:
         motions: One animation a person.
         camera: The camera in the world.
-        poses_2d: The key points each motion was fitted to, in the motions' order.
+        poses_2d: The key points as detected, before repair, in the motions' order.
         meta: Input, detector, lifter, weights, scale, focal and world sources, versions, seed, threads.
         report: What `report.json` holds: numbers of quality and the warnings.
     """

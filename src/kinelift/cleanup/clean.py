@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from kinelift.kinematics import continuous_quats, forward_kinematics, matrix_to_
 from kinelift.records import Lifted, Motion, Pose2D
 from kinelift.skeleton import BODY26, joint_map
 from kinelift.trajectory import Ground, calibrated_ground, find_ground, solve_root
-from kinelift.trajectory.world import mean_direction
+from kinelift.trajectory.world import SOLE_NOISE_AFTER_M, levelled, mean_direction
 
 _B = BODY26.index
 # What a detector's key point is worth beside a limb joint: derived points repeat others; detectors place ears, noses
@@ -24,6 +24,10 @@ _B = BODY26.index
 _RAY_WORTH = {"pelvis": 0.0, "neck": 0.0, "head": 0.0, "nose": 0.15, "ear": 0.15, "hand": 0.5, "heel": 0.5, "toe": 0.3}
 # Relative to the reference body: the error assumed of a joint whose lifter states none.
 _SIGMA_UNSTATED = 0.06
+# Metres: the error stated of a joint that the lifter does not give.
+_SIGMA_FILLED_M = 0.15
+# How often contacts and the level of the floor are found anew from the solution so far.
+_PASSES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +53,14 @@ def to_body26(lifted: Lifted) -> Lifted:
         return lifted
     weights = joint_map(lifted.skeleton, BODY26)
     given = (weights != 0).any(1)
-    positions = np.einsum("ij,tjc->tic", weights, lifted.positions)
+    lacking = ~np.isfinite(lifted.positions).all(-1)
+    positions = np.einsum("ij,tjc->tic", weights, np.nan_to_num(lifted.positions))
+    positions[(lacking[:, None] & (weights != 0)).any(-1)] = np.nan
     positions -= positions[:, :1]
     positions[:, ~given] = np.nan
     sigma = None
     if lifted.sigma is not None:
-        sigma = np.where(given, lifted.sigma @ np.abs(weights).T, 1.0)
+        sigma = np.where(given, np.nan_to_num(lifted.sigma, nan=1.0) @ np.abs(weights).T, 1.0)
     return lifted.replaced(skeleton=BODY26, positions=positions, sigma=sigma)
 
 
@@ -78,13 +84,13 @@ def clean(
     height_m: float,
     calibrated: bool = False,
     palms: np.ndarray | None = None,
-    iterations: int = 3,
+    iterations: int = 2,
 ) -> Cleaned:
     """Fit one person's motion.
 
     `lifted` in any skeleton with a table to body26; `pose` in body26 key points; `camera` with its focal length, and
-    with its pose where `calibrated`; `height_m` stature; `palms` (T, 2, 3) knuckle lines in camera axes. Two passes of
-    `iterations` Gauss-Newton steps. Frames before the person is first seen and after the last time hold still.
+    with its pose where `calibrated`; `height_m` stature; `palms` (T, 2, 3) knuckle lines in camera axes. Each pass
+    takes `iterations` Gauss-Newton steps. Frames before the person is first seen and after the last hold still.
     """
     seen = np.flatnonzero(pose.detected)
     if not len(seen):
@@ -131,6 +137,7 @@ class _Fitted:
 
 def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrated: bool, iterations: int) -> _Fitted:
     sigma = lifted.sigma if lifted.sigma is not None else np.full(lifted.positions.shape[:2], _SIGMA_UNSTATED)
+    filled = ~np.isfinite(lifted.positions).all(-1)
     trust = np.where(np.isfinite(lifted.positions).all(-1), pose.detected[:, None] / np.maximum(sigma, 0.01) ** 2, 0.0)
     offsets = constant_bones(lifted.positions, trust, height_m)
     scale = _lifter_scale(lifted.positions, offsets, trust)
@@ -138,6 +145,7 @@ def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrat
     unseen_s = _unseen_seconds(pose)
     relative_cam = lifted.positions * scale
     sigma_m = np.clip(sigma * unit * scale, 0.015, 0.5) * (1 + unseen_s / 0.15)[:, None]
+    sigma_m = np.where(filled, np.maximum(sigma_m, _SIGMA_FILLED_M), sigma_m)
     rays = camera.unproject(pose.xy)
     worth = np.array([_worth(j) for j in BODY26.joints])
     ray_weight = np.where(np.isfinite(rays).all(-1), pose.confidence * worth, 0.0)
@@ -160,18 +168,34 @@ def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrat
         offsets, pose.times, rays, ray_weight, relative_cam @ R, sigma_m, contact, ground.floor_y, R,
         ground.t_cam_world, height_m,
     )  # fmt: skip
-    local, root = solve(evidence, local, root, iterations)
-    soles = forward_kinematics(BODY26, offsets, local, root)[0][:, SOLES]
-    evidence.contact = contact_of(lifted.contact, soles, pose.times, height_m) * fading
-    if not calibrated and (planted := evidence.contact > 0.6).sum() >= 3:
-        ground = ground.moved(np.array([0, np.median(soles[..., 1][planted]), 0]))
-        root = root - [0, np.median(soles[..., 1][planted]), 0]
-        evidence.t_cam_world = ground.t_cam_world
+    for _ in range(_PASSES):
+        local, root = solve(evidence, local, root, iterations)
+        soles = forward_kinematics(BODY26, offsets, local, root)[0][:, SOLES]
+        evidence.contact = contact_of(lifted.contact, soles, pose.times, height_m) * fading
+        if not calibrated:
+            local, root, ground = _relevelled(evidence, local, root, soles, ground, down)
     local, root = solve(evidence, local, root, iterations)
     if not calibrated:
         origin = root[0] * [1, 0, 1]
         root, ground = root - origin, ground.moved(origin)
     return _Fitted(offsets, local, root, np.clip(evidence.contact, 0, 1), sigma_m, ground, scale)
+
+
+def _relevelled(
+    e: Evidence, local: np.ndarray, root: np.ndarray, soles: np.ndarray, ground: Ground, down: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Ground]:
+    """The solution in a world turned and shifted until its planted soles (T, 4, 3) are level at y = 0; `e` follows."""
+    planted = e.contact > 0.6
+    if planted.sum() < 10:
+        return local, root, ground
+    R = levelled(ground.R_cam_world, soles[planted], e.contact[planted], down, SOLE_NOISE_AFTER_M)
+    turn = R.T @ ground.R_cam_world
+    rise = np.array([0, np.median((soles[planted] @ turn.T)[:, 1]), 0])
+    ground = replace(ground, R_cam_world=R).moved(rise)
+    e.R_cam_world, e.t_cam_world, e.lifted = R, ground.t_cam_world, e.lifted @ turn.T
+    local = local.copy()
+    local[:, 0] = turn @ local[:, 0]
+    return local, root @ turn.T - rise, ground
 
 
 def _unseen_seconds(pose: Pose2D) -> np.ndarray:

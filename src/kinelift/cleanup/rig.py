@@ -40,7 +40,8 @@ def constant_bones(positions: np.ndarray, weight: np.ndarray, height_m: float) -
     total = w.sum(0)
     mean = np.where(total > 0, (np.nan_to_num(lengths) * w).sum(0) / np.maximum(total, 1e-9), np.nan)
     mirror = np.array(BODY26.mirror)
-    both = np.nanmean(np.stack([mean, mean[mirror]]), 0) if np.isfinite(mean).any() else mean
+    mean = np.where(np.isfinite(mean), mean, mean[mirror])
+    both = (mean + mean[mirror]) / 2
     rest = np.linalg.norm(_REST, axis=-1)
     ratio = np.where(np.isfinite(both) & (rest > 0), both / np.maximum(rest, 1e-9), np.nan)
     usual = np.nanmedian(ratio[1:]) if np.isfinite(ratio[1:]).any() else 1.0

@@ -201,7 +201,7 @@ def _per_joint_terms(e: Evidence, p: np.ndarray, weights: Weights) -> tuple[np.n
 
 
 def _add_lifted(e: Evidence, p: np.ndarray, J: np.ndarray, H: np.ndarray, g: np.ndarray, weights: Weights) -> None:
-    """Root-relative positions against the lifter's, robust (Huber at two sigma), in place."""
+    """Root-relative positions against the lifter's, robust (Huber at three sigma), in place."""
     T = len(p)
     given = np.isfinite(e.lifted).all(-1)
     miss = np.where(given[..., None], p - p[:, :1] - np.nan_to_num(e.lifted), 0)
@@ -219,7 +219,7 @@ def _temporal_terms(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Isotropic couplings with the next frame (T-1, 26) and the one after (T-2, 26); diagonal parts go into `metric`.
 
-    Planted soles keep still between frames; all joints accelerate little, robustly (Geman-McClure).
+    Planted soles keep still between frames; all joints accelerate little, robustly (Cauchy).
     """
     T, n = p.shape[:2]
     own = np.zeros((T, n))
@@ -263,7 +263,7 @@ def _add_step_cost(blocks: np.ndarray, weights: Weights) -> None:
 
 
 def _solve_block_banded(blocks: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """Solve the symmetric system whose blocks [t, :, k] couple frame t (rows) with t + k; right-hand side and answer (T, n)."""
+    """Answer (T, n) of the symmetric system whose blocks [t, :, k] couple frame t (rows) with t + k (columns)."""
     T, n = g.shape
     width = min(3, T) * n
     rows = blocks.reshape(T, n, 3 * n)[..., :width]

@@ -19,6 +19,11 @@ from kinelift.skeleton import BODY26
 _B = BODY26.index
 
 
+MOCAP_JOINTS = tuple(
+    f"{s}_{j}" for s in ("left", "right") for j in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "toe")
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """One take of one person.
@@ -41,10 +46,15 @@ def read_mocap(path: Path) -> list[Clip]:
             positions = data["positions"]
             names = [str(n) for n in data["joint_names"]]
             lengths, clips, fps = data["clip_lengths"], data["clip_names"], data["clip_fps"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as e:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as e:
         raise InputError(f"{path}: cannot be read as mocap npz ({e})") from None
     if positions.ndim != 3 or positions.shape[1:] != (len(names), 3) or lengths.sum() != len(positions):
         raise InputError(f"{path}: positions {positions.shape} do not fit {len(names)} joints and clip_lengths")
+    if not len(lengths) == len(clips) == len(fps):
+        raise InputError(f"{path}: clip_lengths, clip_names and clip_fps differ in number")
+    lacking = sorted(set(MOCAP_JOINTS) - set(names))
+    if lacking:
+        raise InputError(f"{path}: joint_names lack {', '.join(lacking)}")
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     return [
         Clip(str(c), to_body26(positions[s : s + n].astype(np.float64), names, float(f)), float(f))
@@ -58,9 +68,8 @@ def to_body26(positions: np.ndarray, names: list[str], fps: float) -> np.ndarray
     The pelvis is the hips' midpoint and the neck the shoulders', as detectors see them.
     """
     out = np.full((len(positions), len(BODY26), 3), np.nan)
-    for side in ("left", "right"):
-        for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "toe"):
-            out[:, _B(f"{side}_{part}")] = positions[:, names.index(f"{side}_{part}")]
+    for joint in MOCAP_JOINTS:
+        out[:, _B(joint)] = positions[:, names.index(joint)]
     out[:, 0] = out[:, BODY26.indices("left_hip", "right_hip")].mean(1)
     out[:, _B("neck")] = out[:, BODY26.indices("left_shoulder", "right_shoulder")].mean(1)
     out *= STATURE_PRIOR_M / _stature(out)

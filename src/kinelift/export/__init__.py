@@ -82,6 +82,9 @@ def export(take: Take, path: Path | str, fps: float | None = None) -> list[Path]
     return targets
 
 
+save = export  # the public name: `kinelift.export` is this package
+
+
 def _person_path(path: Path, index: int) -> Path:
     return path.with_name(f"{path.stem}_p{index + 1}{path.suffix}")
 

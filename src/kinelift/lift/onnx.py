@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,16 @@ class OnnxLifter:
         """See `Lifter`."""
         try:
             return self._lift(self._session, pose, camera)
-        except (KeyError, ValueError, IndexError) as e:
-            raise InputError(f"{self.path}: does not answer as its layout should ({e})") from None
+        except InputError as e:
+            raise InputError(f"{self.path}: {e}") from None
+        except Exception as e:  # shapes that do not fit, in numpy's words or in ONNX Runtime's private types
+            reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
+            raise InputError(f"{self.path}: does not answer as its layout should ({reason})") from None
 
     def provenance(self) -> dict[str, Any]:
         """See `Lifter`."""
         about = {k: self._about[k] for k in ("licence", "training_data", "layout") if k in self._about}
         if "held_out" in self._about:
-            about["held_out"] = json.loads(self._about["held_out"])
+            with suppress(ValueError):
+                about["held_out"] = json.loads(self._about["held_out"])
         return {"name": self.name, "sha256": self._hash, **about}

@@ -58,7 +58,7 @@ def aim(root: np.ndarray) -> np.ndarray:
 def encode(rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features (B, T, 66) float32 and aim rotations (B, T, 3, 3), of rays (B, T, 21, 2), confidence (B, T, 21).
 
-    At 30 Hz.     Features: 21 aimed rays over the spread, 21 confidences, log spread, the root's ray.
+    At 30 Hz. Features: 21 aimed rays over the spread, 21 confidences, log spread, the root's ray.
     """
     seen = confidence > 0
     root = root_rays(np.where(seen[..., None], rays, 0), confidence)

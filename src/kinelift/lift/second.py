@@ -31,10 +31,10 @@ def averaged(lifted: Lifted, body: Pose2D, camera: Camera, weight: float = WEIGH
     root = camera.unproject(np.nan_to_num(body.xy[:, 0]))
     opinion = np.einsum("tij,tnj->tni", aim(root), opinion - opinion[:, :1])
     length = [bone_lengths(BODY26, x)[:, _BONES] for x in (lifted.positions, opinion)]
-    usable = given[:, _BONES].all(1)
-    if usable.sum() < 1:
+    usable = given[:, _BONES] & given[:, [BODY26.parents[j] for j in _BONES]] & (length[1] > 0.02)
+    if not usable.any():
         return lifted
-    scale = np.median(length[0][usable].sum(1)) / max(float(np.median(length[1][usable].sum(1))), 1e-6)
+    scale = float(np.median(length[0][usable] / length[1][usable]))
     positions = lifted.positions.copy()
     w = weight * (given & given[:, :1])[:, _JOINTS, None]
     positions[:, _JOINTS] += w * (opinion[:, _JOINTS] * scale - positions[:, _JOINTS])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kinelift.camera import Camera
+from kinelift.errors import InputError
 from kinelift.lift.rays import RATE_HZ, encode, input_joints
 from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
@@ -54,6 +55,9 @@ def lift_rays(session: Any, pose: Pose2D, camera: Camera) -> Lifted:
     rays, confidence = resampled_rays(pose, camera, grid)
     features, R = encode(input_joints(rays[None]), input_joints(confidence[None, ..., None])[..., 0])
     outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"features": features}), strict=True))
+    for name in ("positions", "sigma", "gravity", "contact"):
+        if not np.isfinite(outputs[name]).all():
+            raise InputError(f"the lifter's output '{name}' is not finite")
 
     def back(x: np.ndarray) -> np.ndarray:
         return _at(pose.times, grid, x)

@@ -131,15 +131,18 @@ def train(
     log.info("%d clips to train on, %d held out", len(train_clips), len(clips) - len(train_clips))
     generated = np.concatenate([generate(rng, 1000, config.frames) for _ in range(max(config.generated // 1000, 1))])
     net = TemporalNet(config.channels)
-    optimiser = torch.optim.AdamW(net.parameters(), config.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
+    optimiser: torch.optim.Optimizer = torch.optim.AdamW(net.parameters(), config.learning_rate, weight_decay=0.01)
+    schedule: Any = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=config.steps + 1, pct_start=0.15
     )
     out.mkdir(parents=True, exist_ok=True)
     first, checkpoint = 0, out / "checkpoint.pt"
     if resume and checkpoint.exists():
-        first = _restore(checkpoint, net, optimiser, schedule, rng)
+        first, planned = _restore(checkpoint, net, optimiser, schedule, rng)
+        if planned != config.steps:
+            schedule = _replanned(optimiser, config.steps - first)
     began = time.monotonic()
+    row = {"step": float(first), **validate(net, checks)} if first >= config.steps else {}
     for step in range(first, config.steps):
         batch = make_batch(rng, train_clips, generated, config.batch, config.frames)
         with torch.autocast("cpu", torch.bfloat16):
@@ -183,14 +186,22 @@ def _save(path: Path, net: Any, optimiser: Any, schedule: Any, rng: np.random.Ge
     part.replace(path)
 
 
-def _restore(path: Path, net: Any, optimiser: Any, schedule: Any, rng: np.random.Generator) -> int:
+def _replanned(optimiser: torch.optim.Optimizer, steps: int) -> Any:
+    """A schedule from the present learning rate down to nothing: a run resumed with another number of steps."""
+    for group in optimiser.param_groups:
+        group["initial_lr"] = group["lr"]
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
+
+
+def _restore(path: Path, net: Any, optimiser: Any, schedule: Any, rng: np.random.Generator) -> tuple[int, int]:
+    """Load a checkpoint in place; the step it was written at, and how many its run planned."""
     state = torch.load(path, weights_only=True)
     net.load_state_dict(state["net"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     torch.set_rng_state(state["torch"])
     rng.bit_generator.state = json.loads(state["numpy"])
-    return int(state["step"])
+    return int(state["step"]), int(state["config"]["steps"])
 
 
 class _Exported(torch.nn.Module):

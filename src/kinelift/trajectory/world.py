@@ -8,9 +8,10 @@ import numpy as np
 
 from kinelift.camera import Camera
 
-# How far the lifter's gravity, averaged over a clip, is usually off (radians), and a planted sole's depth noise (m).
+# How far the lifter's gravity, averaged over a clip, is usually off, radians.
 _SIGMA_GRAVITY = np.radians(3.0)
-_SIGMA_SOLE_M = 0.05
+# Height noise of planted soles, metres: before the whole-clip solve has seen them, and after.
+SOLE_NOISE_BEFORE_M, SOLE_NOISE_AFTER_M = 0.06, 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,32 +50,34 @@ def mean_direction(vectors: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def world_axes(down_cam: np.ndarray) -> np.ndarray:
     """R_cam_world (3, 3) of a camera that sees gravity along `down_cam`: Y up, its horizontal view direction -Z."""
     up = -down_cam / np.linalg.norm(down_cam)
-    view = np.array([0, 0, 1.0]) if abs(up[2]) < 0.98 else np.array([0, -np.sign(up[2]), 0])
+    view = np.array([0, 0, 1.0]) if abs(up[2]) < 0.98 else np.array([0, np.sign(up[2]), 0])
     back = -(view - up * (view @ up))
     back /= np.linalg.norm(back)
     return np.stack([np.cross(up, back), up, back], -1)
 
 
-def _levelled(down: np.ndarray, points: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Gravity refined by planted soles (N, 3) lying in one plane; strays as far as both kinds of evidence allow."""
-    R = world_axes(down)
-    for _ in range(3):
-        p = points @ R
-        centre = (p * weight[:, None]).sum(0) / weight.sum()
-        d = p - centre
-        miss = np.abs(d[:, 1])
-        # Planted frames of one step repeat one measurement: about eight steps' worth of evidence in any clip.
-        w = weight / (1 + (miss / 0.1) ** 2)
-        w *= min(8.0, len(points) / 20) / max(w.sum(), 1e-9) / _SIGMA_SOLE_M**2
-        A = np.stack([d[:, 0], d[:, 2]], -1)
-        H = A.T @ (w[:, None] * A) + np.eye(2) / _SIGMA_GRAVITY**2
-        slope = np.linalg.solve(H, A.T @ (w * d[:, 1]))
-        slope = np.clip(slope, -0.15, 0.15)
-        normal = np.array([-slope[0], 1.0, -slope[1]])
-        R = world_axes(-(R @ normal))
-        if np.abs(slope).max() < 1e-4:
-            break
-    return -R[:, 1]
+def levelled(
+    R_cam_world: np.ndarray, points: np.ndarray, weight: np.ndarray, down_cam: np.ndarray, sigma_m: float
+) -> np.ndarray:
+    """R_cam_world (3, 3) turned so that planted soles (N, 3), world metres with weights (N,), lie level.
+
+    The plane y = a x + b z + c is fitted robustly; its slopes stray from `down_cam`, the lifter's gravity, only as far
+    as both kinds of evidence allow. Soles of one step repeat one measurement: a clip counts at most eight.
+    """
+    up = -down_cam @ R_cam_world
+    stated = -up[[0, 2]] / max(up[1], 0.2)
+    slope = stated.copy()
+    flat, height = points[:, [0, 2]], points[:, 1]
+    w = weight.copy()
+    for _ in range(6):
+        centre = w @ np.concatenate([flat, height[:, None]], 1) / max(w.sum(), 1e-9)
+        A, y = flat - centre[:2], height - centre[2]
+        w = weight / (1 + ((y - A @ slope) / (2 * sigma_m)) ** 2)
+        scaled = w * min(8.0, len(points) / 20) / max(w.sum(), 1e-9) / sigma_m**2
+        H = A.T @ (scaled[:, None] * A) + np.eye(2) / _SIGMA_GRAVITY**2
+        slope = np.linalg.solve(H, A.T @ (scaled * y) + stated / _SIGMA_GRAVITY**2)
+    slope = stated + np.clip(slope - stated, -0.15, 0.15)
+    return world_axes(-R_cam_world @ np.array([-slope[0], 1.0, -slope[1]]))
 
 
 def find_ground(
@@ -87,10 +90,10 @@ def find_ground(
     """
     planted = contact > 0.6
     points, weight = soles_cam[planted], contact[planted]
-    if len(points) >= 10:
-        down = _levelled(down, points, weight)
-        source += "+soles"
     R = world_axes(down)
+    if len(points) >= 10:
+        R = levelled(R, points @ R, weight, down, SOLE_NOISE_BEFORE_M)
+        source += "+soles"
     heights = (soles_cam @ R)[..., 1]
     floor = np.median(heights[planted]) if planted.sum() >= 3 else np.percentile(heights, 5)
     root = first_root_cam @ R
