@@ -262,6 +262,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # typer's own answer to Ctrl-C
+            code = _fail("stopped", 130)
     except KineliftError as e:
         code = _fail(str(e), e.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -270,12 +272,13 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as e:
-        if not hasattr(e, "exit_code"):  # not one of typer's usage errors
+        message = getattr(e, "format_message", None)  # typer's usage errors
+        if message is None:
             raise
-        show = getattr(e, "show", None)
-        if show:
-            show()
-        code = int(e.exit_code)
+        if type(e).__name__ == "NoArgsIsHelpError":
+            typer.echo(message(), err=True)
+            sys.exit(2)
+        code = _fail(message(), int(getattr(e, "exit_code", 2)))
     sys.exit(code or 0)
 
 

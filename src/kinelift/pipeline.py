@@ -118,6 +118,7 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         tell("solve", 0, 1)
         height, scale_source = _height(path, options, stored)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))
+        result = dataclasses.replace(result, motion=result.motion.replaced(observed=pose.detected))
         tell("solve", 1, 1)
         seconds["after_detection"] = time.perf_counter() - began
     facts = _facts(path, options, detection, lifter, result, stored)

@@ -12,7 +12,7 @@ from kinelift.cleanup.palms import turn_palms
 from kinelift.cleanup.rig import constant_bones, first_rotations
 from kinelift.cleanup.solve import SOLES, Evidence, solve
 from kinelift.errors import InputError
-from kinelift.kinematics import continuous_quats, forward_kinematics, matrix_to_quat
+from kinelift.kinematics import STATURE_PRIOR_M, continuous_quats, forward_kinematics, matrix_to_quat
 from kinelift.records import Lifted, Motion, Pose2D
 from kinelift.skeleton import BODY26, joint_map
 from kinelift.trajectory import Ground, calibrated_ground, find_ground, solve_root
@@ -97,7 +97,12 @@ def clean(
         raise InputError("no frame shows the person")
     span = slice(int(seen[0]), int(seen[-1]) + 1)
     lifted = _sliced(to_body26(lifted), span)
-    fitted = _fit(lifted, pose.sliced(span), camera, height_m, calibrated, iterations)
+    # Nothing but a calibration knows absolute size: without one, the reference body is fitted and scaled at the end.
+    fitted = _fit(
+        lifted, pose.sliced(span), camera, height_m if calibrated else STATURE_PRIOR_M, calibrated, iterations
+    )
+    if not calibrated:
+        fitted = fitted.scaled(height_m / STATURE_PRIOR_M)
     local = fitted.local
     if palms is not None:
         glob = forward_kinematics(BODY26, fitted.offsets, local, fitted.root)[1]
@@ -133,6 +138,17 @@ class _Fitted:
     sigma_m: np.ndarray
     ground: Ground
     scale: float
+
+    def scaled(self, factor: float) -> _Fitted:
+        """The same motion of a body `factor` times as large, seen from as much further away."""
+        return replace(
+            self,
+            offsets=self.offsets * factor,
+            root=self.root * factor,
+            sigma_m=self.sigma_m * factor,
+            ground=self.ground.scaled(factor),
+            scale=self.scale * factor,
+        )
 
 
 def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrated: bool, iterations: int) -> _Fitted:

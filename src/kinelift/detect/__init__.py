@@ -47,6 +47,8 @@ def make_detector(name: str, **options: Any) -> Detector:
     for option in options:
         if option not in known:
             raise UnknownNameError(f"option of detector {name}", option, known)
+    if "model" not in options and "model" in known and known["model"].default is inspect.Parameter.empty:
+        raise InputError(f"detector {name} needs a model file: give --pose-model FILE")
     return DETECTORS[name](**options)
 
 

@@ -32,7 +32,11 @@ class Ground:
 
     def moved(self, origin: np.ndarray) -> Ground:
         """The same world with its origin moved to the point `origin` (3,)."""
-        return replace(self, t_cam_world=self.t_cam_world + self.R_cam_world @ origin, floor_y=self.floor_y)
+        return replace(self, t_cam_world=self.t_cam_world + self.R_cam_world @ origin)
+
+    def scaled(self, factor: float) -> Ground:
+        """The same world with all lengths times `factor`."""
+        return replace(self, t_cam_world=self.t_cam_world * factor, floor_y=self.floor_y * factor)
 
 
 def mean_direction(vectors: np.ndarray, weight: np.ndarray) -> np.ndarray:
