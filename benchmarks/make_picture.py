@@ -1,6 +1,6 @@
 """The README's picture: the sample's frames with the solved skeleton, and the motion seen from another side.
 
-    python benchmarks/make_picture.py [--out docs/img/sample.png]
+python benchmarks/make_picture.py [--out docs/img/sample.png]
 """
 
 from __future__ import annotations
