@@ -55,7 +55,7 @@ class Weights:
     ray: float = 0.012
     lifted: float = 1.0
     contact_speed_m_s: float = 0.02
-    contact_height_m: float = 0.02
+    contact_height_m: float = 0.035
     below_floor_m: float = 0.005
     acceleration_m_s2: float = 8.0
     turn_step: float = 0.5

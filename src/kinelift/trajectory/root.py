@@ -12,7 +12,7 @@ from scipy.linalg import solveh_banded
 
 # Standard deviations: of a joint's ray times depth (m), and of the root's acceleration (m/s^2) sideways and in depth.
 _SIGMA_JOINT_M = 0.04
-_SIGMA_ACCELERATION = np.array([3.0, 3.0, 1.5])
+_SIGMA_ACCELERATION = np.array([6.0, 6.0, 3.0])
 
 
 def second_difference(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
