@@ -10,7 +10,6 @@ Nothing here trains or selects anything.
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +35,12 @@ def read_trc(path: Path) -> np.ndarray:
     return np.array(rows).reshape(len(rows), -1, 3)[:, [names.index(m) for m in markers]]
 
 
-def detect(video: Path, folder: Path) -> tuple[Path, float, kinelift.Pose2D]:
-    """Key points of a video written to a file, the seconds it took, and they themselves."""
-    began = time.perf_counter()
+def detect(video: Path, folder: Path) -> tuple[Path, kinelift.Pose2D]:
+    """Key points of a video, written to a file, and they themselves."""
     pose = detect_video(video).pose
-    seconds = time.perf_counter() - began
     path = folder / f"{video.stem}.npz"
     write_keypoints(path, pose)
-    return path, seconds, pose
+    return path, pose
 
 
 def balancing(data: Path, folder: Path) -> None:
@@ -53,7 +50,7 @@ def balancing(data: Path, folder: Path) -> None:
     names = ("MediaPipe's 3D", "lifter alone", "kinelift", "calibrated", "OpenPose 2D")
     print("\nPA-MPJPE, 12 limb joints, mm     " + "".join(f"{n:>15s}" for n in names))
     for i in (1, 2, 3, 4):
-        path, _, pose = detect(data / f"real/balancing/cam0{i}.mp4", folder)
+        path, pose = detect(data / f"real/balancing/cam0{i}.mp4", folder)
         own = pose.detector_3d[:, MEDIAPIPE33.indices(*metrics.LIMBS)]
         seen = np.isfinite(own).all((1, 2))
         camera = Camera.from_focal(prior_focal_px(pose.image_size), pose.image_size)
@@ -71,26 +68,21 @@ def balancing(data: Path, folder: Path) -> None:
     print("mean " + " " * 28 + "".join(f"{v:15.1f}" for v in np.mean(rows, 0)))
 
 
-def timings(data: Path, folder: Path) -> None:
-    print("\nclip               frames   detection s (fps)   after detection s (fps)   ratio")
+def whole_videos(data: Path, folder: Path) -> None:
+    """The whole job on each video: seconds of its two halves, and what the person does."""
     clips = [*sorted((data / "real/balancing").glob("cam0*.mp4")), *sorted((data / "media").glob("*.mp4"))]
-    kinelift.animate(detect(clips[0], folder)[0])  # libraries loaded, files cached
-    for clip in clips:
-        path, detecting, pose = detect(clip, folder)
-        began = time.perf_counter()
-        kinelift.animate(path)
-        after, n = time.perf_counter() - began, len(pose.times)
-        line = f"{clip.stem:18s} {n:6d} {detecting:12.2f} ({n / detecting:5.1f}) {after:16.3f} ({n / after:6.0f})"
+    kinelift.animate(folder / f"{clips[0].stem}.npz")  # libraries loaded
+    reports = {clip.stem: kinelift.animate(clip).report for clip in clips}
+    print("\nclip               frames   detection s (fps)   after detection s (fps)   ratio")
+    for name, r in reports.items():
+        detecting, after, n = r["seconds_spent"]["detect"], r["seconds_spent"]["after_detection"], r["frames"]
+        line = f"{name:18s} {n:6d} {detecting:12.2f} ({n / detecting:5.1f}) {after:16.3f} ({n / after:6.0f})"
         print(f"{line} {after / detecting:9.3f}")
-
-
-def stories(data: Path, folder: Path) -> None:
     print("\nclip               travel m   pelvis height m   stances L R   alternate %   slide mm/frame   reproj px")
-    for clip in [*sorted((data / "media").glob("*.mp4")), *sorted((data / "real/balancing").glob("cam0*.mp4"))]:
-        r = kinelift.animate(folder / f"{clip.stem}.npz").report
+    for name, r in reports.items():
         root, steps = r["root"], r["steps"]
         print(
-            f"{clip.stem:18s} {root['travel_m']:8.2f} {root['height_min_m']:10.2f}..{root['height_max_m']:.2f}"
+            f"{name:18s} {root['travel_m']:8.2f} {root['height_min_m']:10.2f}..{root['height_max_m']:.2f}"
             f" {steps['left_stances']:9d} {steps['right_stances']:2d} {steps['alternate_percent'] or 0:11.0f}"
             f" {r['foot_sliding_mm_per_frame']:14.2f} {r['reprojection_error_px']:13.1f}"
         )
@@ -103,8 +95,7 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     balancing(args.data, args.work)
-    timings(args.data, args.work)
-    stories(args.data, args.work)
+    whole_videos(args.data, args.work)
 
 
 if __name__ == "__main__":
