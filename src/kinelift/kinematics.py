@@ -71,6 +71,28 @@ def stature_from_offsets(offsets: np.ndarray) -> float:
     return float((legs + trunk) / (0.491 + sum(lengths[b(j)] for j in ("spine", "chest", "neck"))))
 
 
+# Mass of each segment as a fraction of the body's, and its centre from the proximal end as a fraction of its length
+# (Winter 2009, table 4.1): segment ends, mass, centre. The trunk runs from the hips' middle to the shoulders'.
+_SEGMENTS = (
+    ("neck", "head", 0.081, 0.5),
+    ("pelvis", "neck", 0.497, 0.5),
+    *((f"{s}_shoulder", f"{s}_elbow", 0.028, 0.436) for s in ("left", "right")),
+    *((f"{s}_elbow", f"{s}_wrist", 0.022, 0.682) for s in ("left", "right")),
+    *((f"{s}_hip", f"{s}_knee", 0.100, 0.433) for s in ("left", "right")),
+    *((f"{s}_knee", f"{s}_ankle", 0.0465, 0.433) for s in ("left", "right")),
+    *((f"{s}_ankle", f"{s}_toe", 0.0145, 0.5) for s in ("left", "right")),
+)
+
+
+def mass_weights() -> np.ndarray:
+    """(26,) share of each BODY26 joint in the body's centre of mass: `weights @ positions`."""
+    weights = np.zeros(len(BODY26))
+    for near, far, mass, centre in _SEGMENTS:
+        weights[BODY26.index(near)] += mass * (1 - centre)
+        weights[BODY26.index(far)] += mass * centre
+    return weights / weights.sum()
+
+
 def quat_to_matrix(q: np.ndarray) -> np.ndarray:
     """Rotation matrices (..., 3, 3) of unit quaternions (..., 4) xyzw."""
     x, y, z, w = np.moveaxis(q, -1, 0)

@@ -12,11 +12,17 @@ from kinelift.cleanup.palms import turn_palms
 from kinelift.cleanup.rig import constant_bones, first_rotations
 from kinelift.cleanup.solve import SOLES, Evidence, solve
 from kinelift.errors import InputError
-from kinelift.kinematics import STATURE_PRIOR_M, continuous_quats, forward_kinematics, matrix_to_quat
+from kinelift.kinematics import (
+    STATURE_PRIOR_M,
+    continuous_quats,
+    forward_kinematics,
+    mass_weights,
+    matrix_to_quat,
+)
 from kinelift.records import Lifted, Motion, Pose2D
 from kinelift.skeleton import BODY26, joint_map
 from kinelift.trajectory import Ground, calibrated_ground, find_ground, solve_root
-from kinelift.trajectory.world import SOLE_NOISE_AFTER_M, levelled, mean_direction
+from kinelift.trajectory.world import SOLE_NOISE_AFTER_M, levelled, mean_direction, standing_lean
 
 _B = BODY26.index
 # What a detector's key point is worth beside a limb joint: derived points repeat others; detectors place ears, noses
@@ -186,10 +192,10 @@ def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrat
     )  # fmt: skip
     for _ in range(_PASSES):
         local, root = solve(evidence, local, root, iterations)
-        soles = forward_kinematics(BODY26, offsets, local, root)[0][:, SOLES]
-        evidence.contact = contact_of(lifted.contact, soles, pose.times, height_m) * fading
+        positions = forward_kinematics(BODY26, offsets, local, root)[0]
+        evidence.contact = contact_of(lifted.contact, positions[:, SOLES], pose.times, height_m) * fading
         if not calibrated:
-            local, root, ground = _relevelled(evidence, local, root, soles, ground, down)
+            local, root, ground = _relevelled(evidence, local, root, positions, ground, down)
     local, root = solve(evidence, local, root, iterations)
     if not calibrated:
         origin = root[0] * [1, 0, 1]
@@ -198,13 +204,17 @@ def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrat
 
 
 def _relevelled(
-    e: Evidence, local: np.ndarray, root: np.ndarray, soles: np.ndarray, ground: Ground, down: np.ndarray
+    e: Evidence, local: np.ndarray, root: np.ndarray, positions: np.ndarray, ground: Ground, down: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, Ground]:
-    """The solution in a world turned and shifted until its planted soles (T, 4, 3) are level at y = 0; `e` follows."""
-    planted = e.contact > 0.6
+    """The solution in a world turned and shifted until its planted soles are level at y = 0; `e` follows.
+
+    `positions` (T, 26, 3) are the solution's, `down` (3,) the lifter's gravity in camera axes.
+    """
+    soles, planted = positions[:, SOLES], e.contact > 0.6
     if planted.sum() < 10:
         return local, root, ground
-    R = levelled(ground.R_cam_world, soles[planted], e.contact[planted], down, SOLE_NOISE_AFTER_M)
+    lean = standing_lean(positions, soles, e.contact, e.times, mass_weights())
+    R = levelled(ground.R_cam_world, soles[planted], e.contact[planted], down, SOLE_NOISE_AFTER_M, lean)
     turn = R.T @ ground.R_cam_world
     rise = np.array([0, np.median((soles[planted] @ turn.T)[:, 1]), 0])
     ground = replace(ground, R_cam_world=R).moved(rise)

@@ -10,6 +10,8 @@ from kinelift.camera import Camera
 
 # How far the lifter's gravity, averaged over a clip, is usually off, radians.
 _SIGMA_GRAVITY = np.radians(3.0)
+# How far off the vertical the line from a standing person's support to the centre of mass is, as a slope.
+_SIGMA_BALANCE = 0.04
 # Height noise of planted soles, metres: before the whole-clip solve has seen them, and after.
 SOLE_NOISE_BEFORE_M, SOLE_NOISE_AFTER_M = 0.06, 0.03
 
@@ -61,12 +63,19 @@ def world_axes(down_cam: np.ndarray) -> np.ndarray:
 
 
 def levelled(
-    R_cam_world: np.ndarray, points: np.ndarray, weight: np.ndarray, down_cam: np.ndarray, sigma_m: float
+    R_cam_world: np.ndarray,
+    points: np.ndarray,
+    weight: np.ndarray,
+    down_cam: np.ndarray,
+    sigma_m: float,
+    lean: np.ndarray | None = None,
 ) -> np.ndarray:
     """R_cam_world (3, 3) turned so that planted soles (N, 3), world metres with weights (N,), lie level.
 
     The plane y = a x + b z + c is fitted robustly; its slopes stray from `down_cam`, the lifter's gravity, only as far
-    as both kinds of evidence allow. Soles of one step repeat one measurement: a clip counts at most eight.
+    as both kinds of evidence allow. Soles of one step repeat one measurement: a clip counts at most eight. `lean` (2,)
+    is the slope along x and z of the line from support to centre of mass of a person who stands still: who stands
+    does not fall.
     """
     up = -down_cam @ R_cam_world
     stated = -up[[0, 2]] / max(up[1], 0.2)
@@ -79,9 +88,31 @@ def levelled(
         w = weight / (1 + ((y - A @ slope) / (2 * sigma_m)) ** 2)
         scaled = w * min(8.0, len(points) / 20) / max(w.sum(), 1e-9) / sigma_m**2
         H = A.T @ (scaled[:, None] * A) + np.eye(2) / _SIGMA_GRAVITY**2
-        slope = np.linalg.solve(H, A.T @ (scaled * y) + stated / _SIGMA_GRAVITY**2)
+        right = A.T @ (scaled * y) + stated / _SIGMA_GRAVITY**2
+        if lean is not None:
+            H, right = H + np.eye(2) / _SIGMA_BALANCE**2, right - lean / _SIGMA_BALANCE**2
+        slope = np.linalg.solve(H, right)
     slope = stated + np.clip(slope - stated, -0.15, 0.15)
     return world_axes(-R_cam_world @ np.array([-slope[0], 1.0, -slope[1]]))
+
+
+def standing_lean(
+    positions: np.ndarray, soles: np.ndarray, contact: np.ndarray, times: np.ndarray, mass: np.ndarray
+) -> np.ndarray | None:
+    """Slope (2,) along x and z of the line from support to centre of mass, over frames in which a person stands still.
+
+    `positions` (T, J, 3), planted `soles` (T, F, 3) with `contact` (T, F), `mass` (J,) shares. Who sits or leans on
+    something is no evidence: only slopes below 0.2 count. None where fewer than 0.5 s remain.
+    """
+    if len(times) < 3:
+        return None
+    centre = mass @ positions
+    speed = np.linalg.norm(np.gradient(centre, times, axis=0), axis=-1)
+    support = (contact[..., None] * soles).sum(1) / np.maximum(contact.sum(1), 1e-6)[:, None]
+    line = centre - support
+    slope = line[:, [0, 2]] / np.maximum(line[:, 1:2], 0.2)
+    good = (contact.max(1) > 0.6) & (speed < 0.3) & (np.linalg.norm(slope, axis=-1) < 0.2) & (line[:, 1] > 0.5)
+    return np.median(slope[good], 0) if good.sum() * np.median(np.diff(times)) >= 0.5 else None
 
 
 def find_ground(
