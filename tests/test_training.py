@@ -319,7 +319,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(program, tmp_path, monke
     temporal, folder, lifter, _ = program
     restore, kept = temporal._restore, []
     (tmp_path / "checkpoint.pt").touch()
-    planned = temporal.Config(**SMALL).steps
+    planned = temporal.Config(**SMALL)
     monkeypatch.setattr(temporal, "_restore", lambda path, *parts: kept.extend(parts) or (0, planned))
 
     def stop(done, _):

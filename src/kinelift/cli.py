@@ -241,6 +241,7 @@ def train_temporal(
     steps: Annotated[int, typer.Option(help="Optimiser steps")] = 9000,
     batch: Annotated[int, typer.Option(help="Windows a step")] = 48,
     generated: Annotated[int, typer.Option(help="Windows of generated motion")] = 24000,
+    learning_rate: Annotated[float, typer.Option(help="Peak; with --resume and other --steps, where it starts")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Seed of numpy and torch")] = 0,
     threads: Annotated[int, typer.Option(help="Torch threads")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from checkpoint.pt")] = False,
@@ -252,7 +253,7 @@ def train_temporal(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with _Progress() as progress:
-        config = Config(steps=steps, batch=batch, generated=generated, seed=seed, threads=threads)
+        config = Config(steps, batch, generated=generated, learning_rate=learning_rate, seed=seed, threads=threads)
         path = train(config, data, out, resume, lambda done, total: progress("train", done, total))
     typer.echo(f"wrote {path}")
 

@@ -39,6 +39,11 @@ _RANGES = {
     "wrist_flex": (-60, 60, 0),
     "wrist_side": (-25, 25, 0),
 }
+# This share of clips stands and gestures: trunk and legs keep to small angles. Without them a network has no reason
+# to believe that a figure seen from the front stands upright.
+_CALM_SHARE = 0.35
+_CALM = {"pelvis_lean": 0.15, "pelvis_side": 0.3, "spine_flex": 0.35, "spine_side": 0.4, "hip_flex": 0.12}
+_CALM |= {"hip_abduct": 0.5, "hip_twist": 0.6, "foot_side": 0.5}
 _LEG = ("hip_flex", "hip_abduct", "hip_twist", "knee_flex", "ankle_flex", "foot_side")
 _ARM = ("shoulder_flex", "shoulder_abduct", "shoulder_twist", "elbow_flex", "wrist_flex", "wrist_side")
 
@@ -75,13 +80,16 @@ def _mirrored(rotations: np.ndarray) -> np.ndarray:
     return m @ rotations @ m
 
 
-def _leg_angles(rng: np.random.Generator, n: int, frames: int, lean: np.ndarray) -> dict[str, np.ndarray]:
+def _leg_angles(
+    rng: np.random.Generator, n: int, frames: int, lean: np.ndarray, calm: np.ndarray
+) -> dict[str, np.ndarray]:
     a = {k: _curves(rng, n, frames, *_RANGES[k]) for k in _LEG}
+    a = {k: v * np.where(calm, _CALM.get(k, 1.0), 1.0) for k, v in a.items()}
     thigh = a["hip_flex"] - lean
-    follow = rng.random((n, 1)) < 0.6
+    follow = (rng.random((n, 1)) < 0.6) | calm
     upright = np.clip(thigh + rng.uniform(-5, 30, (n, 1)) * np.clip(thigh / 60, 0, 1), 0, 150)
     a["knee_flex"] = np.where(follow, upright, a["knee_flex"])
-    flat = rng.random((n, 1)) < 0.65
+    flat = (rng.random((n, 1)) < 0.65) | calm
     shank = thigh - a["knee_flex"]
     a["ankle_flex"] = np.where(flat, np.clip(-shank + rng.normal(0, 3, (n, 1)), -50, 38), a["ankle_flex"])
     return a
@@ -114,13 +122,15 @@ def random_offsets(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def _local_rotations(rng: np.random.Generator, n: int, frames: int) -> np.ndarray:
     a = {k: _curves(rng, n, frames, *r) for k, r in _RANGES.items() if k.split("_")[0] in ("pelvis", "spine", "neck")}
+    calm = rng.random((n, 1)) < _CALM_SHARE
+    a = {k: v * np.where(calm, _CALM.get(k, 1.0), 1.0) for k, v in a.items()}
     local = np.broadcast_to(np.eye(3), (n, frames, len(BODY26), 3, 3)).copy()
     trunk = _rot("y", a["spine_twist"] / 2) @ _rot("x", a["spine_flex"] / 2) @ _rot("z", a["spine_side"] / 2)
     local[:, :, _B("spine")] = local[:, :, _B("chest")] = trunk
     neck = _rot("y", a["neck_twist"] / 2) @ _rot("x", a["neck_flex"] / 2) @ _rot("z", a["neck_side"] / 2)
     local[:, :, _B("neck")] = local[:, :, _B("head")] = neck
-    legs = {"left": _leg_angles(rng, n, frames, a["pelvis_lean"])}
-    legs["right"] = _leg_angles(rng, n, frames, a["pelvis_lean"])
+    legs = {"left": _leg_angles(rng, n, frames, a["pelvis_lean"], calm)}
+    legs["right"] = _leg_angles(rng, n, frames, a["pelvis_lean"], calm)
     arms = {s: {k: _curves(rng, n, frames, *_RANGES[k]) for k in _ARM} for s in ("left", "right")}
     for both, chance in ((legs, 0.5), (arms, 0.4)):
         same = rng.random((n, 1)) < chance

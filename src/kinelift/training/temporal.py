@@ -139,8 +139,9 @@ def train(
     first, checkpoint = 0, out / "checkpoint.pt"
     if resume and checkpoint.exists():
         first, planned = _restore(checkpoint, net, optimiser, schedule, rng)
-        if planned != config.steps:
-            schedule = _replanned(optimiser, config.steps - first)
+        if planned.steps != config.steps:
+            rate = None if planned.learning_rate == config.learning_rate else config.learning_rate
+            schedule = _replanned(optimiser, config.steps - first, rate)
     began = time.monotonic()
     row = {"step": float(first), **validate(net, checks)} if first >= config.steps else {}
     for step in range(first, config.steps):
@@ -186,22 +187,22 @@ def _save(path: Path, net: Any, optimiser: Any, schedule: Any, rng: np.random.Ge
     part.replace(path)
 
 
-def _replanned(optimiser: torch.optim.Optimizer, steps: int) -> Any:
-    """A schedule from the present learning rate down to nothing: a run resumed with another number of steps."""
+def _replanned(optimiser: torch.optim.Optimizer, steps: int, rate: float | None) -> Any:
+    """A schedule from `rate` (None: the present one) down to nothing: a run resumed with another number of steps."""
     for group in optimiser.param_groups:
-        group["initial_lr"] = group["lr"]
+        group["initial_lr"] = group["lr"] = group["lr"] if rate is None else rate
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
 
 
-def _restore(path: Path, net: Any, optimiser: Any, schedule: Any, rng: np.random.Generator) -> tuple[int, int]:
-    """Load a checkpoint in place; the step it was written at, and how many its run planned."""
+def _restore(path: Path, net: Any, optimiser: Any, schedule: Any, rng: np.random.Generator) -> tuple[int, Config]:
+    """Load a checkpoint in place; the step it was written at, and its run's configuration."""
     state = torch.load(path, weights_only=True)
     net.load_state_dict(state["net"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     torch.set_rng_state(state["torch"])
     rng.bit_generator.state = json.loads(state["numpy"])
-    return int(state["step"]), int(state["config"]["steps"])
+    return int(state["step"]), Config(**state["config"])
 
 
 class _Exported(torch.nn.Module):
