@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from kinelift import metrics
+from kinelift.camera import Camera
 from kinelift.cleanup import clean
 from kinelift.cleanup import solve as solver
 from kinelift.cleanup.clean import to_body26
@@ -551,3 +552,13 @@ def test_joints_a_lifter_does_not_give_leave_the_others_alone():
     other = np.arange(26) != B("left_wrist")
     np.testing.assert_array_equal(part.positions[:, other], whole.positions[:, other])
     assert np.isnan(part.positions[:, B("left_wrist")]).all()
+
+
+def test_a_lifter_without_limbs_is_refused():
+    """Bones of the limbs say how large the person is; without any, one line says so."""
+    T = 5
+    positions = np.full((T, 26, 3), np.nan)
+    positions[:, BODY26.indices("pelvis", "neck", "head")] = [[0, 0, 0], [0, -0.5, 0], [0, -0.7, 0]]
+    pose = Pose2D(BODY26, np.full((T, 26, 2), 100.0), np.ones((T, 26)), np.arange(T) / 30, (640, 480))
+    with pytest.raises(InputError, match="no knee, ankle, elbow or wrist"):
+        clean(Lifted(BODY26, positions, pose.times), pose, Camera.from_focal(900.0, (640, 480)), 1.7)

@@ -58,6 +58,8 @@ def to_body26(lifted: Lifted) -> Lifted:
     if lifted.skeleton.joints == BODY26.joints:
         return lifted
     weights = joint_map(lifted.skeleton, BODY26)
+    if not weights[0].any():
+        raise InputError(f"lifter skeleton {lifted.skeleton.name}: gives no pelvis to place the person by")
     given = (weights != 0).any(1)
     lacking = ~np.isfinite(lifted.positions).all(-1)
     positions = np.einsum("ij,tjc->tic", weights, np.nan_to_num(lifted.positions))
@@ -244,6 +246,8 @@ def _lifter_scale(positions: np.ndarray, offsets: np.ndarray, trust: np.ndarray)
     limbs = [
         j for j in np.flatnonzero(given) if any(w in BODY26.joints[j] for w in ("knee", "ankle", "elbow", "wrist"))
     ]
+    if not limbs:
+        raise InputError("the lifter gives no knee, ankle, elbow or wrist: no bone says how large the person is")
     return float(np.linalg.norm(offsets[limbs], axis=-1).sum() / max(np.nanmedian(lengths[:, limbs], 0).sum(), 1e-6))
 
 
