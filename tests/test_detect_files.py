@@ -1,7 +1,6 @@
 """Key point files of every known form give the same pose; broken ones give one line that names the file."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,6 @@ from kinelift.records import Pose2D
 from kinelift.skeleton import BODY_25, COCO17, HALPE26, MEDIAPIPE33, Skeleton
 
 SIZE = (640, 480)
-
-
-@pytest.fixture
-def data_dir() -> Path:
-    default = Path(__file__).parents[1] / "../shared/data"
-    path = Path(os.environ.get("KINELIFT_DATA", default))
-    if not path.is_dir():
-        pytest.skip("the data folder is absent (KINELIFT_DATA)")
-    return path
 
 
 def standing(skeleton: Skeleton, x: float = 300, count: int | None = None) -> np.ndarray:
@@ -271,9 +261,9 @@ def test_halpe_order():
 
 @pytest.mark.data
 @pytest.mark.parametrize("camera", ["cam01", "cam02", "cam03", "cam04"])
-def test_real_openpose_folders(data_dir, camera):
+def test_real_openpose_folders(data, camera):
     """BODY_25B with other people in some frames: the balancing man is followed, smoothly, in every one."""
-    result = read_keypoints(data_dir / f"real/balancing/openpose/{camera}", fps=60, image_size=(1080, 1920))
+    result = read_keypoints(data / f"real/balancing/openpose/{camera}", fps=60, image_size=(1080, 1920))
     pose = result.pose
     assert pose.skeleton.name == "body_25b"
     assert pose.detected.all()

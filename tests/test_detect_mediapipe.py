@@ -1,7 +1,6 @@
 """MediaPipe on real pictures: sides, axes, mirror symmetry, several persons; and on pictures with nobody."""
 
 import builtins
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +17,14 @@ from kinelift.video import open_frames
 pytest.importorskip("mediapipe", reason="the mediapipe extra is not installed")
 
 
-@pytest.fixture
-def data_dir() -> Path:
-    default = Path(__file__).parents[1] / "../shared/data"
-    path = Path(os.environ.get("KINELIFT_DATA", default))
-    if not path.is_dir():
-        pytest.skip("the data folder is absent (KINELIFT_DATA)")
-    return path
-
-
 def at(pose, joint):
     return pose.xy[:, MEDIAPIPE33.index(joint)]
 
 
 @pytest.mark.data
-def test_squats(data_dir):
+def test_squats(data):
     seen = []
-    source = open_frames(data_dir / "media/pose_squats.mp4", end=2.0)
+    source = open_frames(data / "media/pose_squats.mp4", end=2.0)
     result = detect_video(source, "mediapipe", progress=lambda done, total: seen.append((done, total)))
     pose = result.pose
     assert pose.detected.all()
@@ -53,10 +43,10 @@ def test_squats(data_dir):
 
 
 @pytest.mark.data
-def test_single_image(data_dir, tmp_path):
+def test_single_image(data, tmp_path):
     from PIL import Image
 
-    frame = next(open_frames(data_dir / "media/pose_squats.mp4"))
+    frame = next(open_frames(data / "media/pose_squats.mp4"))
     Image.fromarray(frame.image).save(tmp_path / "one.png")
     pose = detect_video(tmp_path / "one.png").pose
     assert pose.times.tolist() == [0.0]
@@ -64,8 +54,8 @@ def test_single_image(data_dir, tmp_path):
 
 
 @pytest.mark.data
-def test_mirror_symmetry_and_determinism(data_dir):
-    frames = list(open_frames(data_dir / "media/pose_squats.mp4", end=1.0))
+def test_mirror_symmetry_and_determinism(data):
+    frames = list(open_frames(data / "media/pose_squats.mp4", end=1.0))
     mirrored = [Frame(np.ascontiguousarray(f.image[:, ::-1]), f.time) for f in frames]
     detector = make_detector("mediapipe")
     one, two, flipped = ([p[0] for p in detector.detect(f)] for f in (frames, frames, mirrored))
@@ -80,10 +70,10 @@ def test_mirror_symmetry_and_determinism(data_dir):
 
 
 @pytest.mark.data
-def test_two_persons_are_kept_apart(data_dir):
+def test_two_persons_are_kept_apart(data):
     """A man waves on a roof, left of the middle, while a woman walks below from right to left."""
     detector = make_detector("mediapipe")
-    with open_frames(data_dir / "media/sports2d_demo.mp4", start=3.0, end=3.8) as source:
+    with open_frames(data / "media/sports2d_demo.mp4", start=3.0, end=3.8) as source:
         follower = Follower(detector.skeleton, source.image_size)
         frames = list(source)
     for frame, people in zip(frames, detector.detect(frames), strict=True):
@@ -168,8 +158,8 @@ def task_file(path):
 
 
 @pytest.mark.data
-def test_task_file_agrees_with_the_bundled_model(data_dir, tmp_path):
-    frames = list(open_frames(data_dir / "media/pose_squats.mp4", end=1.0))
+def test_task_file_agrees_with_the_bundled_model(data, tmp_path):
+    frames = list(open_frames(data / "media/pose_squats.mp4", end=1.0))
     own = make_detector("mediapipe")
     task = make_detector("mediapipe", model=task_file(tmp_path / "full.task"))
     for a, b in zip(own.detect(frames), task.detect(frames), strict=True):

@@ -1,6 +1,5 @@
 """Frames come in order, upright and at the container's times; what cannot be read says so in one line."""
 
-import os
 import signal
 import weakref
 from fractions import Fraction
@@ -50,15 +49,6 @@ def rotate_in_header(path: Path, degrees: int) -> Path:
     matrix = [c << 16, s << 16, 0, -s << 16, c << 16, 0, 0, 0, 1 << 30]
     data[at : at + 36] = b"".join(v.to_bytes(4, "big", signed=True) for v in matrix)
     path.write_bytes(data)
-    return path
-
-
-@pytest.fixture
-def data_dir() -> Path:
-    default = Path(__file__).parents[1] / "../shared/data"
-    path = Path(os.environ.get("KINELIFT_DATA", default))
-    if not path.is_dir():
-        pytest.skip("the data folder is absent (KINELIFT_DATA)")
     return path
 
 
@@ -301,9 +291,9 @@ def test_cut_is_found_but_neither_pan_nor_flash():
 
 
 @pytest.mark.data
-def test_no_cut_in_real_clips_one_where_two_are_joined(data_dir):
+def test_no_cut_in_real_clips_one_where_two_are_joined(data):
     names = ["media/pose_squats.mp4", "media/sports2d_demo.mp4", "real/balancing/cam01.mp4"]
-    clips = {n: [f.image[::4, ::4] for f in open_frames(data_dir / n)] for n in names}
+    clips = {n: [f.image[::4, ::4] for f in open_frames(data / n)] for n in names}
     for images in clips.values():
         for step in (1, 5):  # every fifth frame: motion five times as fast
             detector = ShotDetector()
