@@ -1,6 +1,5 @@
 """The real command on bad input, odd input and Ctrl-C: exit codes, one line, nothing half-written, files untouched."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -23,15 +22,6 @@ from kinelift.skeleton import BODY26, BODY_25
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 SMALL = (320, 180)
 FPS = 30
-
-
-@pytest.fixture(scope="session")
-def detector():
-    """The default detector is installed; without it a visible skip, in CI a failure."""
-    if importlib.util.find_spec("mediapipe") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("mediapipe is not installed (scripts/test.sh installs it)")
-        pytest.skip("mediapipe is not installed")
 
 
 @dataclass(frozen=True)

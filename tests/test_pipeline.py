@@ -1,6 +1,5 @@
 """End-to-end laws: the sample against its truth, solving again, other lifters, other inputs."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -25,15 +24,6 @@ from kinelift.report.sample import sample_errors, sample_truth
 from kinelift.skeleton import BODY26, H36M17
 
 JOINT = BODY26.index
-
-
-@pytest.fixture(scope="session")
-def detector():
-    """The default detector is installed; without it a visible skip, in CI a failure."""
-    if importlib.util.find_spec("mediapipe") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("mediapipe is not installed (scripts/test.sh installs it)")
-        pytest.skip("mediapipe is not installed")
 
 
 @pytest.fixture(scope="session")
