@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _FAR = np.inf
+_BATCH_RAYS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,33 +97,35 @@ def warp_matrix(*flattened: tuple[np.ndarray, float]) -> np.ndarray:
 
 
 def hit_round_cone(
-    origin: np.ndarray, direction: np.ndarray, a: np.ndarray, b: np.ndarray, radius_a: float, radius_b: float
+    origin: np.ndarray,
+    direction: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    radius_a: float | np.ndarray,
+    radius_b: float | np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where rays first meet one round cone.
+    """Where rays first meet round cones, one for all rays or one each.
 
-    Rays start at `origin` (..., 3) along unit `direction` (..., 3), the two broadcasting. Returns the distance (...)
-    (inf = a miss) and the place along a -> b (...), 0 to 1, from which the surface's normal points away. The formula
-    is I. Quilez's (iquilezles.org, "intersectors"): the tangent cone first, then the two balls.
+    Rays start at `origin` (..., 3) along unit `direction` (..., 3); `a`, `b` (..., 3) and the radii (...) broadcast
+    with them. Returns the distance (...) (inf = a miss) and the place along a -> b (...), 0 to 1, from which the
+    surface's normal points away. The formula is I. Quilez's (iquilezles.org, "intersectors"): the tangent cone first,
+    then the two balls; where one ball holds the other there is no cone.
     """
-    ba = b - a
-    oa, ob = origin - a, origin - b
+    ba, oa = b - a, origin - a
     rr = radius_a - radius_b
-    m0 = float(ba @ ba)
-    if m0 <= rr * rr * 1.0001:  # one ball holds the other
-        t = _hit_ball(oa if rr >= 0 else ob, direction, max(radius_a, radius_b))
-        return t, np.full(t.shape, float(rr < 0))
-    m1, m2, m3 = oa @ ba, direction @ ba, _dot(direction, oa)
+    m0, m1, m2, m3, m5 = _dot(ba, ba), _dot(oa, ba), _dot(direction, ba), _dot(direction, oa), _dot(oa, oa)
     d2 = m0 - rr * rr
     k2 = d2 - m2 * m2
     k1 = d2 * m3 - m1 * m2 + m2 * rr * radius_a
-    k0 = d2 * _dot(oa, oa) - m1 * m1 + m1 * (2 * rr * radius_a) - m0 * radius_a**2
+    k0 = d2 * m5 - m1 * m1 + m1 * (2 * rr * radius_a) - m0 * radius_a**2
     h = k1 * k1 - k0 * k2
     k2 = np.where(np.abs(k2) < 1e-12, 1e-12, k2)
     t = (-np.sqrt(np.maximum(h, 0)) - k1) / k2
     y = m1 - radius_a * rr + t * m2
-    side = (h >= 0) & (y > 0) & (y < d2)
-    ta, tb = _hit_ball(oa, direction, radius_a), _hit_ball(ob, direction, radius_b)
-    return np.where(side, t, np.minimum(ta, tb)), np.where(side, y / d2, ta > tb)
+    side = (h >= 0) & (y > 0) & (y < d2) & (m0 > rr * rr * 1.0001)
+    ta = _hit_ball(m3, m5, radius_a)
+    tb = _hit_ball(m3 - m2, m5 - 2 * m1 + m0, radius_b)
+    return np.where(side, t, np.minimum(ta, tb)), np.where(side, y / np.maximum(d2, 1e-300), ta > tb)
 
 
 def normals(parts: Parts, part: np.ndarray, along: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -137,10 +140,10 @@ def _dot(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.einsum("...i,...i->...", p, q)
 
 
-def _hit_ball(from_centre: np.ndarray, direction: np.ndarray, radius: float) -> np.ndarray:
-    m = _dot(direction, from_centre)
-    h = m * m - _dot(from_centre, from_centre) + radius**2
-    return np.where(h > 0, -m - np.sqrt(np.maximum(h, 0)), _FAR)
+def _hit_ball(ahead: np.ndarray, distance2: np.ndarray, radius: float | np.ndarray) -> np.ndarray:
+    """Distance along a ray to a ball, from d . (o - c) and |o - c|^2 of the ray's origin and the ball's centre."""
+    h = ahead * ahead - distance2 + radius * radius
+    return np.where(h > 0, -ahead - np.sqrt(np.maximum(h, 0)), _FAR)
 
 
 def trace_boxes(
@@ -150,22 +153,54 @@ def trace_boxes(
 
     `origin` (3,) or (H, W, 3) and `direction` (H, W, 3) or (3,), not of unit length: distances come in its units.
     `boxes` (N, 4) ints: left, top, right, bottom (exclusive). Yields (part, (rows, columns), distance (h, w), place
-    along the part (h, w)).
+    along the part (h, w)). Parts are met by the handful: small ones alone would cost more to start than to compute.
     """
-    length = np.sqrt(_dot(direction, direction))
-    unit = direction / length[..., None]
-    bent = parts.bent
-    for i, (x0, y0, x1, y1) in enumerate(boxes):
-        if x1 <= x0 or y1 <= y0:
-            continue
-        where = (slice(y0, y1), slice(x0, x1))
-        o = origin[where] if origin.ndim == 3 else origin
-        d, speed = (unit[where], length[where]) if unit.ndim == 3 else (unit, length)
-        a, b = parts.a[i], parts.b[i]
-        if bent[i]:
-            warp = parts.warp[i]
-            o, d, a, b = o @ warp, d @ warp, warp @ a, warp @ b
-            stretch = np.sqrt(_dot(d, d))
-            d, speed = d / stretch[..., None], speed * stretch
-        t, along = hit_round_cone(o, d, a, b, parts.radius_a[i], parts.radius_b[i])
-        yield i, where, t / speed, along
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    counts = np.where((width > 0) & (height > 0), width * height, 0)
+    for batch in _batches(counts):
+        yield from _trace_batch(parts, origin, direction, boxes, batch)
+
+
+def _batches(counts: np.ndarray) -> Iterator[list[int]]:
+    """Indices of parts with any rays, in order, together few enough to stay in the processor's cache."""
+    batch: list[int] = []
+    total = 0
+    for i in np.flatnonzero(counts):
+        if batch and total + counts[i] > _BATCH_RAYS:
+            yield batch
+            batch, total = [], 0
+        batch.append(int(i))
+        total += int(counts[i])
+    if batch:
+        yield batch
+
+
+def _trace_batch(
+    parts: Parts, origin: np.ndarray, direction: np.ndarray, boxes: np.ndarray, batch: list[int]
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray, np.ndarray]]:
+    where = [(slice(y0, y1), slice(x0, x1)) for x0, y0, x1, y1 in boxes[batch]]
+    counts = [(w[0].stop - w[0].start) * (w[1].stop - w[1].start) for w in where]
+    warp = parts.warp[batch]
+
+    def each(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, counts, axis=0)
+
+    def warped(rays: np.ndarray) -> np.ndarray:
+        """Origins or directions of all the batch's rays (n, 3), each in its part's round space."""
+        if rays.ndim == 1:
+            return each(rays @ warp)
+        boxed = (rays[w].reshape(-1, 3) for w in where)
+        return np.concatenate([r @ warp[k] if bent[k] else r for k, r in enumerate(boxed)])
+
+    bent = parts.bent[batch]
+    o, d = warped(origin), warped(direction)
+    speed = np.sqrt(_dot(d, d))
+    a, b = (each(np.einsum("nij,nj->ni", warp, x[batch])) for x in (parts.a, parts.b))
+    d /= speed[:, None]
+    t, along = hit_round_cone(o, d, a, b, each(parts.radius_a[batch]), each(parts.radius_b[batch]))
+    t /= speed
+    ends = np.cumsum(counts)
+    for k, (i, w) in enumerate(zip(batch, where, strict=True)):
+        rays = slice(ends[k] - counts[k], ends[k])
+        shape = (w[0].stop - w[0].start, -1)
+        yield i, w, t[rays].reshape(shape), along[rays].reshape(shape)

@@ -24,6 +24,7 @@ KINDS = ("generated", "mocap")
 FRAMES = 128  # at 30 fps, before half of the clips lose every other one
 _B = BODY26.index
 _TRIES = 60
+_GRAIN_SHIFT = 32
 _ASPECTS = (16 / 9, 16 / 9, 4 / 3, 3 / 2, 1.0)
 
 
@@ -57,16 +58,21 @@ class Wear:
             quality=int(rng.uniform(30, 96)),
         )
 
-    def applied(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A worn copy of a picture (H, W, 3) uint8 RGB."""
-        table = (np.arange(256) / 255) ** self.gamma * 255
-        out = table[cv2.GaussianBlur(image, (0, 0), self.blur_px)] * np.array(self.gain)
-        # Noise of one channel's size is drawn once and rolled: three draws would cost as much as the figure.
-        grain = rng.standard_normal(image.shape[:2], np.float32) * self.noise
-        out += np.stack([grain, np.roll(grain, 37, 0), np.roll(grain, 53, 1)], -1)
-        worn = np.clip(out, 0, 255).astype(np.uint8)
-        _, code = cv2.imencode(".jpg", worn, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-        return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
+    def applied(self, pictures: Iterator[np.ndarray], rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """A worn copy of each picture (H, W, 3) uint8 RGB of one size."""
+        levels = (np.arange(256) / 255) ** self.gamma * 255
+        table = np.clip(levels[:, None] * np.array(self.gain), 0, 255).astype(np.uint8)[None]
+        grain = None
+        for image in pictures:
+            height, width = image.shape[:2]
+            if grain is None:  # drawn once, and laid elsewhere on each picture
+                shape = (height + _GRAIN_SHIFT, width + _GRAIN_SHIFT, 3)
+                grain = np.round(rng.standard_normal(shape) * self.noise).astype(np.int16)
+            y, x = rng.integers(0, _GRAIN_SHIFT, 2)
+            out = cv2.LUT(cv2.GaussianBlur(image, (0, 0), self.blur_px), table)
+            worn = cv2.add(out, grain[y : y + height, x : x + width], dtype=cv2.CV_8U)
+            _, code = cv2.imencode(".jpg", worn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+            yield np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))[..., ::-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +101,10 @@ class Scene:
 
     def pictures(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 RGB of each frame."""
-        renderer = Renderer(self.camera, self.look, supersample=1)
+        renderer = Renderer(self.camera, self.look, supersample=1, quick=True)
         rng = np.random.default_rng(self.seed)
-        for body in with_trunk(self.positions):
-            yield self.wear.applied(renderer.frame(body), rng)
+        drawn = (renderer.frame(body) for body in with_trunk(self.positions))
+        yield from self.wear.applied(drawn, rng)
 
 
 def random_scene(rng: np.random.Generator, kind: str, clips: list[Clip]) -> Scene:
