@@ -82,6 +82,19 @@ class DetectorClip(_Record):
         """(T,) seconds."""
         return np.arange(len(self.xy)) / self.fps
 
+    def pose(self) -> Pose2D:
+        """What was detected as BODY26 key points, as `lift.mapped` gives them to a lifter: ready for `repair`."""
+        confidence = _with_middles(np.where(self.confidence > 0, self.confidence, np.nan)[..., None], np.min)[..., 0]
+        d3 = _with_middles(self.detector_3d, np.mean)
+        return Pose2D(
+            skeleton=BODY26,
+            xy=_with_middles(self.xy, np.mean),
+            confidence=np.nan_to_num(confidence),
+            times=self.times,
+            image_size=self.camera.image_size,
+            detector_3d=d3 if np.isfinite(d3).any() else None,
+        )
+
     @property
     def rays(self) -> np.ndarray:
         """(T, 21, 2) x/z and y/z of what was detected; NaN where unseen."""
@@ -96,6 +109,19 @@ class DetectorClip(_Record):
     def gravity(self) -> np.ndarray:
         """(3,) unit vector that points down, in the camera's axes."""
         return np.asarray(self.camera.R_cam_world @ np.array([0, -1.0, 0]))
+
+
+_MIDDLES = {"pelvis": "hip", "neck": "shoulder", "head": "ear"}
+
+
+def _with_middles(x: np.ndarray, combine: Callable[..., np.ndarray]) -> np.ndarray:
+    """BODY26 values (T, 26, C) of the input joints' (T, 21, C), those on the midline combined from their pair."""
+    out = np.full((len(x), len(BODY26), x.shape[-1]), np.nan)
+    out[:, BODY26.indices(*INPUT_JOINTS)] = x
+    for middle, joint in _MIDDLES.items():
+        pair = out[:, BODY26.indices(f"left_{joint}", f"right_{joint}")]
+        out[:, BODY26.index(middle)] = combine(pair, axis=1)
+    return out
 
 
 def observe_scene(scene: Scene, detector: Detector) -> DetectorClip:
