@@ -21,6 +21,7 @@ from kinelift.kinematics import reference_offsets, rotvec_to_matrix
 from kinelift.lift.rays import INPUT_JOINTS
 from kinelift.records import Pose2D
 from kinelift.skeleton import BODY26
+from kinelift.training.actions import generate_named_actions
 from kinelift.training.generate import generate
 from kinelift.training.temporal import held_out
 
@@ -28,7 +29,6 @@ FPS = 30.0
 LONGEST_S = 10.0  # longer clips are cut into pieces of equal length, at most so many of them
 MOST_PIECES = 3
 SEED = 20_240
-GENERATED_CLIPS, GENERATED_FRAMES = 96, 64
 _B = BODY26.index
 KEY_POINTS = BODY26.indices(*INPUT_JOINTS)
 # Joints that detectors do not see themselves: the middle of two that they do.
@@ -265,11 +265,11 @@ def pose_of(xy: np.ndarray, confidence: np.ndarray, image_size: tuple[int, int])
     return Pose2D(BODY26, all_xy, sure, np.arange(t) / FPS, image_size)
 
 
-def seen_by(number: int, name: str, action: str, p: np.ndarray, contact: np.ndarray) -> View:
+def seen_by(number: int, name: str, action: str, p: np.ndarray, contact: np.ndarray, noise: Noise = NOISE) -> View:
     """Positions (T, 26, 3) as camera `number` of `PLACES` sees them."""
     whole = with_face_and_hands(p, seeded(name))
     camera = placed(PLACES[number], whole)
-    xy, confidence = detected(seeded(name, number), whole, camera)
+    xy, confidence = detected(seeded(name, number), whole, camera, noise)
     told = Camera.from_focal(camera.focal_px, camera.image_size)
     down = camera.R_cam_world @ np.array([0, -1.0, 0])
     return View(action, pose_of(xy, confidence, camera.image_size), told, camera.to_camera(p), down, contact)
@@ -311,10 +311,10 @@ def cmu_action(name: str) -> str:
     return parts[2] if parts[0] == "actions" else f"{parts[0]} {parts[-1].split('_')[0]}"
 
 
-def _mocap_views(clips: list[Clip], action: Callable[[str], str], cameras: int) -> list[View]:
-    """Every piece of every clip through `cameras` of the cameras, in turn."""
+def mocap_views(clips: list[Clip], action: Callable[[str], str], cameras: int, at_most: int = 0) -> list[View]:
+    """Every piece of every clip (or of so many, the same ones) through `cameras` of the cameras, in turn."""
     out = []
-    for i, clip in enumerate(clips):
+    for i, clip in some(list(enumerate(clips)), at_most):
         for k, p in enumerate(pieces(clip)):
             contact = touching(p[:, ANKLES_AND_BALLS])
             numbers = [(3 * i + k + m * len(PLACES) // cameras) % len(PLACES) for m in range(cameras)]
@@ -322,19 +322,40 @@ def _mocap_views(clips: list[Clip], action: Callable[[str], str], cameras: int) 
     return out
 
 
-Generator = Callable[[np.random.Generator, int, int], np.ndarray]
-# Motion made by rule, by the name of its set: another generator is another line.
-GENERATORS: dict[str, Generator] = {"generated": generate}
+def _curves(rng: np.random.Generator, n: int, frames: int) -> tuple[np.ndarray, list[str]]:
+    return generate(rng, n, frames), ["all"] * n
 
 
-def _generated_views(name: str, make: Generator, clips: int, cameras: int = 2) -> list[View]:
+def _actions(rng: np.random.Generator, n: int, frames: int) -> tuple[np.ndarray, list[str]]:
+    positions, _, names = generate_named_actions(rng, n, frames)
+    return positions, [str(name) for name in names]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A set of motion made by rule: `make(rng, clips, frames)` gives positions (N, T, 26, 3) and names of actions."""
+
+    make: Callable[[np.random.Generator, int, int], tuple[np.ndarray, list[str]]]
+    clips: int
+    frames: int
+
+
+# Another generator is another line.
+MADE = {
+    "generated curves": Made(_curves, 96, 64),
+    "generated actions": Made(_actions, 120, 120),
+}
+
+
+def made_views(name: str, made: Made, clips: int, cameras: int = 2) -> list[View]:
     """Clips of one generator with a seed of their own, not the training's."""
-    made = make(seeded(name), GENERATED_CLIPS, GENERATED_FRAMES).astype(float)
+    positions, actions = made.make(seeded(name), made.clips, made.frames)
     out = []
-    for i in some(range(len(made)), clips):
-        contact = touching(made[i][:, SOLES])
+    for i in some(range(len(positions)), clips):
+        p = positions[i].astype(float)
+        contact = touching(p[:, SOLES])
         numbers = [(3 * i + m * len(PLACES) // cameras) % len(PLACES) for m in range(cameras)]
-        out += [seen_by(n, f"{name} {i}", "all", made[i], contact) for n in numbers]
+        out += [seen_by(n, f"{name} {i}", actions[i], p, contact) for n in numbers]
     return out
 
 
@@ -349,12 +370,11 @@ def views(mocap: Path | None, bandai: Path | None, clips: int = 0) -> dict[str, 
     """The sets by name. `clips`: at most so many clips of each, 0 for all. Raises `InputError`."""
     out = {}
     if bandai:
-        out["bandai"] = _mocap_views(some(read_mocap(bandai), clips), bandai_action, 2)
+        out["bandai"] = mocap_views(read_mocap(bandai), bandai_action, 2, clips)
     if mocap:
-        kept = [c for c in read_mocap(mocap) if held_out(c)]
-        out["cmu held out"] = _mocap_views(some(kept, clips), cmu_action, 4)
-    for name, make in GENERATORS.items():
-        out[name] = _generated_views(name, make, clips)
+        out["cmu held out"] = mocap_views([c for c in read_mocap(mocap) if held_out(c)], cmu_action, 4, clips)
+    for name, made in MADE.items():
+        out[name] = made_views(name, made, clips)
     return out
 
 

@@ -11,11 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kinelift.lift.rays import FEATURES
-from kinelift.skeleton import BODY26
-
-J = len(BODY26)
-CONTACTS = 4
+from kinelift.lift.rays import FEATURES, OPINION
+from kinelift.training.network import OUTPUTS, Prediction, read_heads
 
 
 class Norm(nn.Module):
@@ -33,21 +30,18 @@ class Norm(nn.Module):
 
 
 class Head(nn.Module):
-    """Hidden channels (B, T, C) to positions, log sigma, gravity and contact logits, in float32."""
+    """Hidden channels (B, T, C) to a `Prediction`, in float32."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.last = nn.Linear(channels, J * 3 + J + 3 + CONTACTS)
+        self.last = nn.Linear(channels, OUTPUTS)
         with torch.no_grad():
             self.last.weight.mul_(0.3)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B, T, 26, 3) metres relative to the pelvis, (B, T, 26), unit (B, T, 3), (B, T, 4)."""
+    def forward(self, x: Tensor, features: Tensor) -> Prediction:
+        """See the class."""
         with torch.autocast(x.device.type, enabled=False):
-            positions, log_sigma, gravity, contact = self.last(x.float()).split([J * 3, J, 3, CONTACTS], -1)
-        positions = positions.unflatten(-1, (J, 3)) * 0.3
-        positions = positions - positions[..., :1, :]
-        return positions, log_sigma - 3.0, nn.functional.normalize(gravity, dim=-1), contact
+            return read_heads(self.last(x.float()), features)
 
 
 class SingleFrameNet(nn.Module):
@@ -58,7 +52,7 @@ class SingleFrameNet(nn.Module):
 
     def __init__(self, channels: int = 1024, dropout: float = 0.25):
         super().__init__()
-        self.stem = nn.Sequential(nn.Linear(FEATURES, channels), Norm(channels, dropout))
+        self.stem = nn.Sequential(nn.Linear(FEATURES + OPINION, channels), Norm(channels, dropout))
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(channels, channels),
@@ -70,12 +64,13 @@ class SingleFrameNet(nn.Module):
         )
         self.head = Head(channels)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features (B, T, F) to what `Head` gives."""
-        x = self.stem(features).float()
+    def forward(self, features: Tensor, opinion: Tensor) -> Prediction:
+        """Features (B, T, 66) to a `Prediction`; a detector's own 3D (B, T, 64) is an input like any other."""
+        features_and_own = torch.cat([features, opinion], -1)
+        x = self.stem(features_and_own).float()
         for block in self.blocks:
             x = x + block(x).float()
-        return self.head(x)
+        return self.head(x, features)
 
 
 class Taps(nn.Module):
@@ -102,7 +97,7 @@ class VideoPose3DNet(nn.Module):
     def __init__(self, channels: int = 512, dropout: float = 0.25, dilations: tuple[int, ...] = (1, 3, 9)):
         super().__init__()
         self.reach = sum(dilations)
-        self.stem = nn.Sequential(Taps(FEATURES, channels, dilations[0]), Norm(channels, dropout))
+        self.stem = nn.Sequential(Taps(FEATURES + OPINION, channels, dilations[0]), Norm(channels, dropout))
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 Taps(channels, channels, d),
@@ -115,14 +110,16 @@ class VideoPose3DNet(nn.Module):
         self.cuts = dilations[1:]
         self.head = Head(channels)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features (B, T, F) to what `Head` gives."""
-        first, last = features[:, :1], features[:, -1:]
-        x = torch.cat([first.expand(-1, self.reach, -1), features, last.expand(-1, self.reach, -1)], 1)
+    def forward(self, features: Tensor, opinion: Tensor) -> Prediction:
+        """Features (B, T, 66) to a `Prediction`; a detector's own 3D (B, T, 64) is an input like any other."""
+        features_and_own = torch.cat([features, opinion], -1)
+        seen = features_and_own
+        first, last = seen[:, :1], seen[:, -1:]
+        x = torch.cat([first.expand(-1, self.reach, -1), seen, last.expand(-1, self.reach, -1)], 1)
         x = self.stem(x).float()
         for block, cut in zip(self.blocks, self.cuts, strict=True):
             x = x[:, cut:-cut] + block(x).float()
-        return self.head(x)
+        return self.head(x, features)
 
 
 BASELINES: dict[str, type[nn.Module]] = {"single-frame": SingleFrameNet, "videopose3d": VideoPose3DNet}
