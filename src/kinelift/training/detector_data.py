@@ -180,11 +180,9 @@ def make_detector_data(
 
     Returns `out`. Raises `InputError`, also where the folder holds shards of another run.
     """
-    from kinelift.training.temporal import held_out, read_clips
-
     if clips < 1 or seed < 0:
         raise InputError(f"clips {clips}, seed {seed}: expected at least 1 clip and a seed of at least 0")
-    train = [c for c in read_clips(list(mocap)) if not held_out(c)] if mocap else []
+    train = _training_clips(list(mocap)) if mocap else []
     kinds = KINDS if train else KINDS[:1]
     detector = make_detector(detector) if isinstance(detector, str) else detector
     about = {"format": FORMAT, "seed": seed, "kinds": list(kinds), "detector": detector.provenance()}
@@ -203,6 +201,12 @@ def make_detector_data(
                     progress(i + 1, shards * CLIPS_PER_SHARD)
             write_detector_data(path, made, {**about, "first_clip": numbers[0]})
     return out
+
+
+def _training_clips(mocap: list[Path]) -> list[Clip]:
+    from kinelift.training.temporal import held_out, read_clips  # needs torch; generated motion alone does not
+
+    return [c for c in read_clips(mocap) if not held_out(c)]
 
 
 def _clip(seed: int, i: int, kind: str, clips: list[Clip], detector: Detector) -> DetectorClip:
