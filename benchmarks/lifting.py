@@ -24,6 +24,7 @@ import numpy as np
 from _disturbed import halved, refocused, thinned, turned
 from _protocol import FPS, MADE, View, fingerprint, some, views
 from kinelift import metrics
+from kinelift.errors import KineliftError
 from kinelift.lift import Lifter, load_lifter, mapped
 from kinelift.skeleton import BODY26, joint_map
 
@@ -249,10 +250,10 @@ def _network(path: Path, threads: int, frames: int) -> Callable[[], object]:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    wanted = session.get_inputs()[0]
-    shape = [1, frames, wanted.shape[-1]][-len(wanted.shape) :]
-    x = np.random.default_rng(0).normal(0, 0.5, shape).astype(np.float32)
-    return lambda: session.run(None, {wanted.name: x})
+    rng = np.random.default_rng(0)
+    shapes = {i.name: [1, frames, i.shape[-1]][-len(i.shape) :] for i in session.get_inputs()}
+    given = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    return lambda: session.run(None, given)
 
 
 def _rate(job: Callable[[], object], frames: int, seconds: float) -> float:
@@ -304,6 +305,13 @@ def main() -> None:
     parser.add_argument("--keypoints", type=Path, default=Path("out/benchmarks"), help="key points of --real, kept")
     parser.add_argument("--csv", type=Path, help="write every number")
     args = parser.parse_args()
+    try:
+        run(args)
+    except KineliftError as e:
+        parser.error(str(e))
+
+
+def run(args: argparse.Namespace) -> None:
     lifters, table = named_lifters(args.lifter), Table()
     sets = views(args.mocap, args.bandai, args.clips)
     accuracy(table, sets, lifters)
