@@ -5,7 +5,8 @@ import pytest
 
 from kinelift.kinematics import rotvec_to_matrix
 from kinelift.records import Pose2D
-from kinelift.repair import GAP_LIMIT_S, _exchanged, body_size_px, find_swaps, repair
+from kinelift.repair import GAP_LIMIT_S, body_size_px, find_swaps, repair
+from kinelift.repair.points import _exchanged
 from kinelift.skeleton import BODY26, COCO17, MEDIAPIPE33
 from kinelift.training.generate import generate
 

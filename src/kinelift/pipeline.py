@@ -21,7 +21,7 @@ from kinelift.export.npz import load_motion
 from kinelift.kinematics import STATURE_PRIOR_M, STATURE_PRIOR_SIGMA
 from kinelift.lift import Lifter, averaged, load_lifter, mapped
 from kinelift.records import Lifted, Pose2D, Take
-from kinelift.repair import GAP_LIMIT_S, RepairReport, repair
+from kinelift.repair import GAP_LIMIT_S, RepairReport, Sight, repair, within_picture
 from kinelift.report import quality
 from kinelift.skeleton import BODY26, joint_map
 
@@ -30,6 +30,7 @@ SAMPLE_HEIGHT_M = 1.75
 _HEIGHTS_M = (0.4, 2.6)
 # A person unseen for longer than this is worth a warning.
 _LONG_ABSENCE_S = 0.5
+_STATED = "stated"
 _FILM_DIAGONAL_MM = 43.267  # of the 35 mm film that equivalent focal lengths refer to
 
 Progress = Callable[[str, int, int | None], None]
@@ -111,24 +112,25 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
     with threadpool_limits(options.threads):
         began = time.perf_counter()
         tell("repair", 0, 1)
-        mended, repairs = repair(pose)
+        visible, sight = within_picture(pose) if _size_stated(path, options, stored) else (pose, Sight())
+        mended, repairs = repair(visible)
         body = mapped(mended, BODY26)
         tell("lift", 0, 1)
         lifted = averaged(_lift(lifter, mapped(mended, lifter.skeleton), camera), body, camera)
         tell("solve", 0, 1)
         height, scale_source = _height(path, options, stored)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))
-        result = dataclasses.replace(result, motion=result.motion.replaced(observed=pose.detected))
+        result = dataclasses.replace(result, motion=result.motion.replaced(observed=visible.detected))
         tell("solve", 1, 1)
         seconds["after_detection"] = time.perf_counter() - began
     facts = _facts(path, options, detection, lifter, result, stored)
     facts |= {"height_m": height, "scale_source": scale_source, "focal_source": focal_source}
     report = {
         **quality(result.motion, result.camera, body, lifted),
-        **_repair_facts(repairs),
+        **_repair_facts(repairs, sight),
         **_sources(facts, result, lifted),
         "seconds_spent": {k: round(v, 3) for k, v in seconds.items()},
-        "warnings": [*detection.warnings, *shot_warnings, *_remarks(pose, lifter, facts)],
+        "warnings": [*detection.warnings, *shot_warnings, *_remarks(visible, sight, facts)],
     }
     return Take((result.motion,), result.camera, (pose,), facts, report)
 
@@ -181,6 +183,13 @@ def _key_points(path: str | Path, options: Options, tell: Progress) -> tuple[Det
         path, detector, options.person, options.start, options.end, lambda done, total: tell("detect", done, total)
     )
     return found, None
+
+
+def _size_stated(path: str | Path, options: Options, stored: Take | None) -> bool:
+    """Whether the picture's size is known: foreign key point files state none, and their points' extent is no edge."""
+    if stored is not None:
+        return stored.meta.get("image_size_source", _STATED) == _STATED
+    return options.image_size is not None or not is_keypoint_input(path) or Path(path).suffix.lower() == ".npz"
 
 
 def _between(detection: Detection, options: Options) -> Detection:
@@ -243,8 +252,9 @@ def _calibrated(path: str | Path, calibration: Path, name: str | None, size: tup
     return camera.replaced(K=K, image_size=size)
 
 
-def _repair_facts(repairs: RepairReport) -> dict[str, Any]:
+def _repair_facts(repairs: RepairReport, sight: Sight) -> dict[str, Any]:
     return {
+        "edge_points_distrusted": sight.distrusted,
         "swapped_frames_repaired": repairs.swapped_frames,
         "outlier_points_dropped": repairs.outliers,
         "points_bridged": repairs.bridged,
@@ -273,6 +283,7 @@ def _facts(
         "lifter": lifter.provenance(),
         "lifter_scale": round(result.lifter_scale, 6),
         "focal_px": round(result.camera.focal_px, 4),
+        "image_size_source": _STATED if _size_stated(path, options, stored) else "extent of the key points",
         "world_source": result.ground.source,
         "floor_y": round(result.ground.floor_y, 5),
         "versions": {
@@ -310,8 +321,12 @@ def _not_given(lifted: Lifted) -> list[str]:
     return [j for j, g in zip(BODY26.joints, given, strict=True) if not g]
 
 
-def _remarks(pose: Pose2D, lifter: Lifter, facts: dict[str, Any]) -> list[str]:
+def _remarks(pose: Pose2D, sight: Sight, facts: dict[str, Any]) -> list[str]:
     lines = []
+    if sight.entered_s is not None:
+        lines.append(f"the person enters the picture at {sight.entered_s:.2f} s: a still pose until then, not observed")
+    if sight.left_s is not None:
+        lines.append(f"the person leaves the picture at {sight.left_s:.2f} s: a still pose from then on, not observed")
     away = _longest_absence(pose)
     if away > _LONG_ABSENCE_S:
         lines.append(f"the person is unseen for {away:.1f} s at a stretch: those frames are filled, not observed")

@@ -116,6 +116,7 @@ def clean(
         glob = forward_kinematics(BODY26, fitted.offsets, local, fitted.root)[1]
         rate = len(local) / max(np.ptp(pose.times[span]), 1e-3)
         local = turn_palms(local, glob, palms[span] @ fitted.ground.R_cam_world, 0.1 * rate)
+    beyond_s = np.maximum(pose.times[span.start] - pose.times, pose.times - pose.times[span.stop - 1]).clip(0)
     hold = np.clip(np.arange(len(pose.times)) - span.start, 0, len(local) - 1)
     motion = Motion(
         BODY26,
@@ -125,7 +126,7 @@ def clean(
         fitted.contact[hold],
         np.array(SOLES),
         pose.detected,
-        fitted.sigma_m[hold],
+        fitted.sigma_m[hold] * _growth(beyond_s)[:, None],
         pose.times,
         pose.person_id,
     )
@@ -168,7 +169,7 @@ def _fit(lifted: Lifted, pose: Pose2D, camera: Camera, height_m: float, calibrat
     unit = 1.0 if lifted.sigma is not None or lifted.scale == "metric" else 1 / scale
     unseen_s = _unseen_seconds(pose)
     relative_cam = lifted.positions * scale
-    sigma_m = np.clip(sigma * unit * scale, 0.015, 0.5) * (1 + unseen_s / 0.15)[:, None]
+    sigma_m = np.clip(sigma * unit * scale, 0.015, 0.5) * _growth(unseen_s)[:, None]
     sigma_m = np.where(filled, np.maximum(sigma_m, _SIGMA_FILLED_M), sigma_m)
     rays = camera.unproject(pose.xy)
     worth = np.array([_worth(j) for j in BODY26.joints])
@@ -231,6 +232,11 @@ def _unseen_seconds(pose: Pose2D) -> np.ndarray:
     seen = pose.times[pose.detected]
     k = np.clip(np.searchsorted(seen, pose.times), 1, max(len(seen) - 1, 1))
     return np.minimum(np.abs(pose.times - seen[k - 1]), np.abs(pose.times - seen[np.minimum(k, len(seen) - 1)]))
+
+
+def _growth(unseen_s: np.ndarray) -> np.ndarray:
+    """By how much standard deviations grow, so many seconds from the nearest sight of the person."""
+    return 1 + unseen_s / 0.15
 
 
 def _sliced(lifted: Lifted, frames: slice) -> Lifted:
