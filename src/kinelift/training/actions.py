@@ -12,12 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinelift.skeleton import BODY26
-from kinelift.training import stances, steps
-from kinelift.training.body_ik import contacts, solve
+from kinelift.training import floor_actions, sports, stances, steps
+from kinelift.training.body_ik import contacts as contact_of
+from kinelift.training.body_ik import solve
 from kinelift.training.generate import random_offsets
-from kinelift.training.motion_plan import ARM, Body, Plan, join, wander
+from kinelift.training.motion_plan import ARM, FPS, Body, Plan, join, wander
 
 PAD = 12
+# No joint accelerates faster (m/s2): hands of throwers and boxers reach two or three hundred.
+MAX_ACCELERATION = 320.0
+MAX_DEPTH_M = 0.005
 _CHUNK = 128
 _BLEND_SHARE = 0.2
 # Degrees by which people differ.
@@ -26,11 +30,11 @@ _STYLE = {"spine_flex": 3.0, "spine_side": 1.5, "neck_flex": 4.0, "neck_side": 2
 
 @dataclass(frozen=True)
 class Action:
-    """How to plan an action, how often it comes, and whether it may go over into another."""
+    """How to plan an action, how often it comes, and the groups within which it may go over into another."""
 
     plan: Callable[[np.random.Generator, Body, int], Plan]
     share: float
-    blends: bool = True
+    groups: tuple[str, ...] = ("up",)
 
 
 ACTIONS: dict[str, Action] = {
@@ -41,8 +45,19 @@ ACTIONS: dict[str, Action] = {
     "run": Action(steps.run, 0.8),
     "beam": Action(steps.beam, 0.8),
     "march": Action(steps.march, 1.2),
-    "climb": Action(steps.climb, 0.7, blends=False),
+    "climb": Action(steps.climb, 0.7, ()),
     "balance": Action(stances.balance, 1.2),
+    "kick": Action(sports.kick, 0.8),
+    "throw": Action(sports.throw, 0.9),
+    "jump": Action(sports.jump, 0.9),
+    "jacks": Action(sports.jacks, 0.4),
+    "boxing": Action(sports.boxing, 0.7),
+    "stretch": Action(sports.stretch, 1.2),
+    "kneel": Action(floor_actions.kneel, 1.2, ("low", "up")),
+    "sit_floor": Action(floor_actions.sit_floor, 1.0, ("low",)),
+    "lie": Action(floor_actions.lie, 1.2, ("low",)),
+    "crawl": Action(floor_actions.crawl, 0.6, ("low",)),
+    "plank": Action(floor_actions.plank, 0.6, ()),
     "squat": Action(stances.squat, 1.5),
     "sit": Action(stances.sit, 2.0),
     "lunge": Action(stances.lunge, 1.2),
@@ -68,10 +83,18 @@ def generate_named_actions(
         chosen[:] = list(ACTIONS).index(only)
     positions = np.empty((n, frames, len(BODY26), 3), np.float32)
     contacts = np.empty((n, frames, 4), np.float32)
-    for start in range(0, n, _CHUNK):
-        rows = slice(start, min(start + _CHUNK, n))
+    todo = np.arange(n)
+    while len(todo):
+        rows = todo[:_CHUNK]
         positions[rows], contacts[rows] = _chunk(rng, chosen[rows], frames, only is None)
+        todo = np.concatenate([rows[~_plausible(positions[rows])], todo[_CHUNK:]])
     return positions, contacts, names[chosen]
+
+
+def _plausible(p: np.ndarray) -> np.ndarray:
+    """(n,) whether nothing pops and nothing is below the floor: about one window in a hundred is drawn again."""
+    pops = np.linalg.norm(np.diff(p, 2, axis=1), axis=-1).max((1, 2), initial=0) * FPS**2 > MAX_ACCELERATION
+    return ~pops & (p[..., 1].min((1, 2)) > -MAX_DEPTH_M)
 
 
 def _chunk(rng: np.random.Generator, chosen: np.ndarray, frames: int, blend: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +104,7 @@ def _chunk(rng: np.random.Generator, chosen: np.ndarray, frames: int, blend: boo
         _go_over(rng, plan, chosen, body)
     _add_style(rng, plan)
     p = solve(plan, body)
-    down = contacts(plan, p)
+    down = contact_of(plan, p)
     p, down = _placed(rng, p[:, PAD:-PAD], down[:, PAD:-PAD])
     return p.astype(np.float32), down.astype(np.float32)
 
@@ -97,36 +120,32 @@ def _plans(rng: np.random.Generator, chosen: np.ndarray, body: Body, frames: int
 
 def _go_over(rng: np.random.Generator, plan: Plan, chosen: np.ndarray, body: Body) -> None:
     """Let some windows change into another action on the way, in place."""
-    able = np.array([i for i, a in enumerate(ACTIONS.values()) if a.blends])
-    rows = np.flatnonzero(np.isin(chosen, able) & (rng.random(len(chosen)) < _BLEND_SHARE))
-    if not len(rows):
-        return
-    n, frames = len(rows), plan.shape[1]
-    share = np.array([list(ACTIONS.values())[i].share for i in able])
-    second = _plans(rng, rng.choice(able, n, p=share / share.sum()), body[rows], frames)
-    first = Plan(body[rows], frames)
-    first.curves = plan.rows(rows)
-    span = rng.uniform(0.8, 1.4, n)
-    join(first, second, rng.uniform(0.1, frames / 30 - 1.5, n), span)
-    plan.put(rows, first)
+    actions = list(ACTIONS.values())
+    fits = np.array([[bool(set(a.groups) & set(b.groups)) for b in actions] for a in actions])
+    share = np.array([a.share for a in actions])
+    going = np.flatnonzero(fits[chosen].any(1) & (rng.random(len(chosen)) < _BLEND_SHARE))
+    odds = np.cumsum(fits[chosen[going]] * share, 1)
+    following = (rng.random((len(going), 1)) * odds[:, -1:] >= odds).sum(1)
+    n, frames = len(going), plan.shape[1]
+    second = _plans(rng, following, body[going], frames)
+    first = Plan(body[going], frames)
+    first.curves = plan.rows(going)
+    low = np.array(["low" in actions[i].groups or "low" in actions[j].groups for i, j in zip(chosen[going], following)])
+    span = rng.uniform(0.8, 1.4, n) * np.where(low, 1.5, 1.0)
+    join(first, second, rng.uniform(0.1, np.maximum(frames / 30 - 0.1 - span, 0.2)), span)
+    plan.put(going, first)
 
 
 def _add_style(rng: np.random.Generator, plan: Plan) -> None:
     """A personal offset and a slow small drift on every angle, in place."""
     n, frames = plan.shape
-    for name, spread in (
-        ("spine_flex", 3.0),
-        ("spine_side", 1.5),
-        ("neck_flex", 4.0),
-        ("neck_side", 2.0),
-        ("lean", 2.0),
-    ):
-        plan.curves[name] += spread * (rng.normal(0, 1, (n, 1)) + 0.35 * wander(rng, (n, frames)))
+    for name, degrees in _STYLE.items():
+        plan.curves[name] += degrees * (rng.normal(0, 1, (n, 1)) + 0.35 * wander(rng, (n, frames)))
     for name in ARM:
-        spread = 4.0 * (rng.normal(0, 1, (n, 1, 2)) + 0.4 * wander(rng, (n, frames, 2)))
-        plan.curves[name] += spread
-    plan.elbow_flex = 2 + np.logaddexp(0, (plan.elbow_flex - 2) / 4) * 4
-    plan.elbow_flex = 145 - np.logaddexp(0, (145 - plan.elbow_flex) / 4) * 4
+        plan.curves[name] += 4.0 * (rng.normal(0, 1, (n, 1, 2)) + 0.4 * wander(rng, (n, frames, 2)))
+    bend = plan.curves["elbow_flex"]
+    bend[...] = 2 + np.logaddexp(0, (bend - 2) / 4) * 4
+    bend[...] = 145 - np.logaddexp(0, (145 - bend) / 4) * 4
 
 
 def _placed(rng: np.random.Generator, p: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,23 +17,27 @@ from kinelift.training.motion_plan import SIDE, Body, Plan
 
 _B = BODY26.index
 _UPPER = [i for i, j in enumerate(BODY26.joints) if not j.endswith(("hip", "knee", "ankle", "heel", "toe"))]
+_TRUNK = [i for i in _UPPER if not BODY26.joints[i].endswith(("wrist", "hand"))]
 _LEGS = {part: BODY26.indices(f"left_{part}", f"right_{part}") for part in ("hip", "knee", "ankle", "heel", "toe")}
 _REACH = 0.9965
-_FOLD = 0.31
+_FOLD = 0.29
 _MAX_DORSIFLEXION, _MAX_PLANTARFLEXION = 30.0, 48.0
 _ROUNDS = 3
 _KNEE_FLOOR = 0.055
 _FOOT_FLOOR = 0.03
+_TRUNK_FLOOR = 0.045
 
 
 def solve(plan: Plan, body: Body) -> np.ndarray:
     """(n, T, 26, 3) positions in metres of a plan; raises its `swing` where a hanging foot would pierce the floor."""
-    pelvis = _turned(plan.yaw, plan.lean, plan.side)
+    pelvis = _turned(plan.yaw, plan.lean, plan.side) @ _rot("y", plan.roll)
     upper = _upper(plan, body, pelvis)
     hips = np.einsum("ntij,nsj->ntsi", pelvis, body.offsets[:, _LEGS["hip"]])
     weights = mass_weights()
     upper_com = np.einsum("ntji,j->nti", upper[:, :, _UPPER], weights[_UPPER])
+    lowest = upper[:, :, _TRUNK, 1].min(-1)
     keep = plan.balance[..., None]
+    clearance = _FOOT_FLOOR * plan.tied * keep
     ground = (1 - keep) * plan.root + keep * plan.com
     pitch = plan.foot_pitch.copy()
     height = plan.height.copy()
@@ -43,7 +47,8 @@ def solve(plan: Plan, body: Body) -> np.ndarray:
         ground = (1 - keep) * plan.root + keep * (plan.com - com[..., ::2])
         pitch += _heel_relief(plan, legs, pitch)
         low = np.minimum(legs["toe"][..., 1], legs["heel"][..., 1]) - plan.ground
-        plan.swing[..., 1] += plan.tied * _softplus(_FOOT_FLOOR - low, 0.006)
+        plan.swing[..., 1] += _softplus(clearance - low, 0.004) / np.maximum(plan.tied, 0.25)
+        height += _softplus(_TRUNK_FLOOR - lowest - root[..., 1], 0.006)
         height += 1.5 * _softplus(_KNEE_FLOOR - (legs["knee"][..., 1] - plan.ground).min(-1), 0.006)
     root, legs = _stand(plan, body, pelvis, hips, ground, height, pitch)
     positions = upper + root[:, :, None]
@@ -164,7 +169,7 @@ def _hinges(plan: Plan, pelvis: np.ndarray, down: np.ndarray) -> np.ndarray:
     local = np.einsum("ntji,ntsj->ntsi", pelvis, down)
     turn = (plan.foot_yaw - plan.yaw[..., None] + 180) % 360 - 180
     turn = 0.8 * turn * (1 - plan.loose) + SIDE * plan.knee_out
-    turn = np.radians(70 * np.tanh(turn / 70))
+    turn = np.radians(88 * np.tanh(turn / 88))
     axis = np.stack([np.cos(turn), np.zeros_like(turn), -np.sin(turn)], -1)
     swing = shortest_arc(np.broadcast_to([0.0, -1.0, 0.0], local.shape), local)
     axis = np.einsum("ntsij,ntsj->ntsi", swing, axis)
@@ -225,7 +230,7 @@ def _place_hands(plan: Plan, p: np.ndarray, hinge: np.ndarray) -> None:
     upper, fore = (np.linalg.norm(b - a, axis=-1) for a, b in ((shoulder, elbow), (elbow, wrist)))
     line = target - shoulder
     far = np.linalg.norm(line, axis=-1)
-    distance = np.clip(far, 0.32 * (upper + fore), 0.9995 * (upper + fore))
+    distance = np.clip(far, 0.36 * (upper + fore), 0.9995 * (upper + fore))
     way = line / np.maximum(far, 1e-6)[..., None]
     axis = hinge - (hinge * way).sum(-1, keepdims=True) * way
     axis /= np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-6)
@@ -234,7 +239,13 @@ def _place_hands(plan: Plan, p: np.ndarray, hinge: np.ndarray) -> None:
     new_elbow = shoulder + upper[..., None] * (np.cos(bend) * way + np.sin(bend) * aside)
     new_wrist = shoulder + distance[..., None] * way
     before, after = (wrist - elbow) / fore[..., None], (new_wrist - new_elbow) / fore[..., None]
-    new_hand = new_wrist + np.einsum("ntsij,ntsj->ntsi", shortest_arc(before, after), hand - wrist)
+    palm = np.einsum("ntsij,ntsj->ntsi", shortest_arc(before, after), hand - wrist)
+    yaw = np.radians(plan.yaw)
+    flat = np.stack([0.9 * np.sin(yaw), np.full_like(yaw, -0.43), 0.9 * np.cos(yaw)], -1)[:, :, None]
+    size = np.linalg.norm(palm, axis=-1, keepdims=True)
+    palm = (1 - w) * palm + w * size * flat
+    palm *= size / np.linalg.norm(palm, axis=-1, keepdims=True)
+    new_hand = new_wrist + palm
     use = moved[..., None]
     for name, new in (("elbow", new_elbow), ("wrist", new_wrist), ("hand", new_hand)):
         p[:, :, arm[name]] = np.where(use, new, p[:, :, arm[name]])

@@ -17,7 +17,18 @@ from kinelift.skeleton import BODY26
 
 FPS = 30.0
 SIDE = np.array([1.0, -1.0])
-MIDLINE = ("yaw", "lean", "side", "spine_flex", "spine_side", "spine_twist", "neck_flex", "neck_side", "neck_twist")
+MIDLINE = (
+    "yaw",
+    "lean",
+    "side",
+    "roll",
+    "spine_flex",
+    "spine_side",
+    "spine_twist",
+    "neck_flex",
+    "neck_side",
+    "neck_twist",
+)
 ARM = ("shoulder_flex", "shoulder_abduct", "shoulder_twist", "elbow_flex", "wrist_flex", "wrist_side")
 
 
@@ -200,7 +211,45 @@ class Timing:
         return self(odd * rng.uniform(0.8, 1.0, (n, self.count)))
 
 
-def lean_com(plan: Plan, prefer: np.ndarray | float = 0.5) -> None:
+class Loop:
+    """A movement that repeats: k key poses, each held for no time, with spans (n, k) seconds from each to the next.
+
+    `loop(values)` runs smoothly through key values (n, k, ...): cubic Hermite, slopes from the neighbouring keys.
+    """
+
+    def __init__(self, rng: np.random.Generator, spans: np.ndarray, frames: int):
+        n, self.keys = spans.shape
+        turns = int(frames / FPS / spans.sum(1).min()) + 3
+        vary = rng.uniform(0.88, 1.12, (n, turns, 1))
+        self.spans = (spans[:, None] * vary).reshape(n, -1)
+        self.times = np.cumsum(self.spans, 1) - self.spans
+        now = seconds(frames) + spans.sum(1, keepdims=True) * (0.2 + rng.random((n, 1)))
+        self.index = (now[:, :, None] >= self.times[:, None, 1:]).sum(-1)
+        self.span = np.take_along_axis(self.spans, self.index, 1)
+        self.u = (now - np.take_along_axis(self.times, self.index, 1)) / self.span
+
+    def __call__(self, values: np.ndarray, slopes: np.ndarray | None = None) -> np.ndarray:
+        """(n, T, ...) through values (n, k, ...); finite slopes (n, k, ...) per second replace its own."""
+        rest = (1,) * (values.ndim - 2)
+        spans = self.spans[:, : self.keys].reshape(len(values), self.keys, *rest)
+        near = (np.roll(values, -1, 1) - np.roll(values, 1, 1)) / (spans + np.roll(spans, 1, 1))
+        flat = (np.roll(values, -1, 1) - values) * (values - np.roll(values, 1, 1)) <= 0
+        slope = np.where(flat, 0.0, near)
+        if slopes is not None:
+            slope = np.where(np.isfinite(slopes), slopes, slope)
+        rows = np.arange(len(values))[:, None]
+        a, b = self.index % self.keys, (self.index + 1) % self.keys
+        u, span = (x.reshape(*x.shape, *rest) for x in (self.u, self.span))
+        v = 1 - u
+        ends = v * v * (1 + 2 * u) * values[rows, a] + u * u * (1 + 2 * v) * values[rows, b]
+        return ends + span * u * v * (v * slope[rows, a] - u * slope[rows, b])
+
+    def during(self, key: int) -> np.ndarray:
+        """(n, T) 0..1 through the span after this key, -1 outside."""
+        return np.where(self.index % self.keys == key, self.u, -1.0)
+
+
+def lean_com(plan: Plan, prefer: np.ndarray | float = 0.5, smooth: float = 0.0) -> None:
     """Put the centre of mass over the standing feet: `prefer` (n, T) of it on the left where both stand."""
     up = np.clip(np.maximum(plan.foot[..., 1] / 0.02, 3 * plan.tied), 0, 1)
     up = gaussian_filter1d(maximum_filter1d(up, 9, axis=1), 4.0, axis=1)
@@ -208,7 +257,8 @@ def lean_com(plan: Plan, prefer: np.ndarray | float = 0.5) -> None:
     share = share / share.sum(-1, keepdims=True)
     yaw = np.radians(plan.foot_yaw)
     ahead = 0.022 * STATURE_PRIOR_M * np.stack([np.sin(yaw), np.cos(yaw)], -1)
-    plan.com = (share[..., None] * (plan.foot[..., ::2] + ahead)).sum(2)
+    com = (share[..., None] * (plan.foot[..., ::2] + ahead)).sum(2)
+    plan.com = gaussian_filter1d(com, smooth, axis=1) if smooth else com
     plan.balance = 1.0
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from kinelift.training.motion_plan import FPS, SIDE, Body, Plan, Timing, bump, chance, draw, minjerk, seconds, wander
 from kinelift.training.stances import ANYTHING, held_arms, look, stand
 
-_RUN_IN = 60
+RUN_IN = 60
 _FULL_STRIDE_M = 1.3
 
 
@@ -72,7 +72,7 @@ def speeds(rng: np.random.Generator, n: int, frames: int, low: float, high: floa
 
 def _at(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Values (n, G) on the run-in grid at times (n, ...) seconds of the clip, linear."""
-    u = np.clip(times * FPS + _RUN_IN, 0, values.shape[1] - 1.001)
+    u = np.clip(times * FPS + RUN_IN, 0, values.shape[1] - 1.001)
     k = u.astype(int)
     rows = np.arange(len(values)).reshape(-1, *(1,) * (times.ndim - 1))
     return values[rows, k] + (u - k) * (values[rows, k + 1] - values[rows, k])
@@ -82,7 +82,7 @@ def walk_feet(rng: np.random.Generator, plan: Plan, gait: Gait) -> Walked:
     """Write heading, path, feet and height of a gait into the plan."""
     n, frames = plan.shape
     heading = np.cumsum(gait.spin, 1) / FPS
-    heading -= heading[:, _RUN_IN : _RUN_IN + 1]
+    heading -= heading[:, RUN_IN : RUN_IN + 1]
     angle = np.radians(heading)
     c, s = np.cos(angle), np.sin(angle)
     x = np.cumsum(gait.forward * s + gait.aside * c, 1) / FPS
@@ -224,7 +224,7 @@ def _turning(rng: np.random.Generator, n: int, frames: int, size: float) -> np.n
 
 def walk(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     """Walking at 0.4 to 2 m/s with turns, starts and stops; one in ten walks backwards."""
-    n, grid = len(body), frames + 2 * _RUN_IN
+    n, grid = len(body), frames + 2 * RUN_IN
     plan = stand(rng, body, frames)
     forward = speeds(rng, n, grid, 0.4, 1.9, 0.3)
     back = rng.random((n, 1)) < 0.1
@@ -242,7 +242,7 @@ def walk(rng: np.random.Generator, body: Body, frames: int) -> Plan:
 
 def side_steps(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     """Stepping sideways, turning on the spot, shuffling about."""
-    n, grid = len(body), frames + 2 * _RUN_IN
+    n, grid = len(body), frames + 2 * RUN_IN
     plan = stand(rng, body, frames)
     kind = rng.integers(0, 3, (n, 1))
     aside = np.where(kind == 0, speeds(rng, n, grid, 0.2, 0.8, 0.4), 0) * np.sign(rng.normal(size=(n, 1)))
@@ -262,7 +262,7 @@ def side_steps(rng: np.random.Generator, body: Body, frames: int) -> Plan:
 
 def beam(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     """Walking along a line or a beam, slowly, arms out to balance, trunk wavering."""
-    n, grid = len(body), frames + 2 * _RUN_IN
+    n, grid = len(body), frames + 2 * RUN_IN
     plan = stand(rng, body, frames)
     zero = np.zeros((n, grid))
     gait = _gait(rng, n, grid, speeds(rng, n, grid, 0.2, 0.75, 0.4) * rng.choice([1.0, 1, 1, -0.6], (n, 1)), zero, zero)
@@ -287,7 +287,7 @@ def beam(rng: np.random.Generator, body: Body, frames: int) -> Plan:
 
 def run(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     """Running at 1.6 to 3.1 m/s with flight, elbows bent."""
-    n, grid = len(body), frames + 2 * _RUN_IN
+    n, grid = len(body), frames + 2 * RUN_IN
     plan = stand(rng, body, frames)
     forward = speeds(rng, n, grid, 1.6, 3.1, 0.1)
     gait = _gait(rng, n, grid, forward, np.zeros((n, grid)), _turning(rng, n, grid, 35))
@@ -307,7 +307,7 @@ def run(rng: np.random.Generator, body: Body, frames: int) -> Plan:
 
 def march(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     """Marching on the spot, high knees, dancing steps: rhythm in hips, trunk and arms."""
-    n, grid = len(body), frames + 2 * _RUN_IN
+    n, grid = len(body), frames + 2 * RUN_IN
     plan = stand(rng, body, frames)
     dance = chance(rng, n, 0.65)
     drift = 0.25 * wander(rng, (n, grid), 0.2, 0.6) * dance
@@ -339,7 +339,7 @@ def march(rng: np.random.Generator, body: Body, frames: int) -> Plan:
 
 def climb(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     """Climbing or going down steps, a hand sometimes on a rail."""
-    n, grid = len(body), frames + 2 * _RUN_IN
+    n, grid = len(body), frames + 2 * RUN_IN
     plan = stand(rng, body, frames)
     forward = np.broadcast_to(draw(rng, n, 0.4, 0.75), (n, grid)).copy()
     zero = np.zeros((n, grid))
