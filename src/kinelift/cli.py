@@ -238,23 +238,57 @@ def info() -> None:
 def train_temporal(
     data: Annotated[list[Path], typer.Option("--data", help="Mocap .npz files or folders of them")],
     out: Annotated[Path, typer.Option("--out", help="Folder for lifter.onnx, checkpoint.pt, metrics.csv")],
-    steps: Annotated[int, typer.Option(help="Optimiser steps")] = 9000,
+    detector_data: Annotated[
+        list[Path] | None, typer.Option("--detector-data", help="Folders made by `train detector-data`")
+    ] = None,
+    network: Annotated[str, typer.Option(help="temporal, single-frame or videopose3d")] = "temporal",
+    channels: Annotated[int | None, typer.Option(help="Width of the network")] = None,
+    steps: Annotated[int, typer.Option(help="Optimiser steps")] = 20000,
     batch: Annotated[int, typer.Option(help="Windows a step")] = 48,
-    generated: Annotated[int, typer.Option(help="Windows of generated motion")] = 24000,
-    learning_rate: Annotated[float, typer.Option(help="Peak; with --resume and other --steps, where it starts")] = 2e-3,
+    random: Annotated[int, typer.Option(help="Windows of randomly moving joints")] = 8000,
+    actions: Annotated[int, typer.Option(help="Clips of generated actions")] = 2500,
+    learning_rate: Annotated[float, typer.Option(help="Of the matrices (Muon)")] = 3e-3,
     seed: Annotated[int, typer.Option(help="Seed of numpy and torch")] = 0,
     threads: Annotated[int, typer.Option(help="Torch threads")] = 1,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
+    devices: Annotated[int, typer.Option(help="How many of them")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from checkpoint.pt")] = False,
 ) -> None:
-    """Train the temporal lifter on mocap and generated motion through virtual cameras."""
+    """Train the temporal lifter on mocap, made motion and rendered clips."""
     import logging
 
-    from kinelift.training.temporal import Config, train
+    from kinelift.training.temporal import NETWORKS, Config, train
 
+    if network not in NETWORKS:
+        raise InputError(f"--network {network}: expected one of {', '.join(NETWORKS)}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = Config(
+        steps, batch, random=random, actions=actions, network=network, channels=channels,
+        learning_rate=learning_rate, seed=seed, threads=threads,
+    )  # fmt: skip
     with _Progress() as progress:
-        config = Config(steps, batch, generated=generated, learning_rate=learning_rate, seed=seed, threads=threads)
-        path = train(config, data, out, resume, lambda done, total: progress("train", done, total))
+        path = train(
+            config, data, out, resume, lambda done, total: progress("train", done, total), detector_data,
+            accelerator, devices,
+        )  # fmt: skip
+    typer.echo(f"wrote {path}")
+
+
+@train_app.command("detector-data")
+def train_detector_data(
+    data: Annotated[list[Path], typer.Option("--data", help="Mocap .npz files or folders of them")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the shards; what is there is kept")],
+    clips: Annotated[int, typer.Option(help="Rendered clips of about four seconds")] = 400,
+    detector: Annotated[str, typer.Option(help="Who looks at them")] = "mediapipe",
+    seed: Annotated[int, typer.Option(help="Seed of motions, cameras, looks and rooms")] = 0,
+) -> None:
+    """Render moving figures, run a detector over the pictures, and keep what it says beside the truth."""
+    from kinelift.training.detector_data import make_detector_data
+
+    with _Progress() as progress:
+        path = make_detector_data(
+            out, data, clips, seed, detector, lambda done, total: progress("rendered", done, total)
+        )
     typer.echo(f"wrote {path}")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from kinelift.kinematics import reference_offsets
 from kinelift.skeleton import BODY26
 
 RATE_HZ = 30.0
@@ -17,6 +18,8 @@ INPUT_JOINTS = tuple(j for j in BODY26.joints if j not in ("pelvis", "spine", "c
 _INPUT = BODY26.indices(*INPUT_JOINTS)
 _HIPS = [INPUT_JOINTS.index(f"{s}_hip") for s in ("left", "right")]
 FEATURES = 3 * len(INPUT_JOINTS) + 3
+LOG_SPREAD = FEATURES - 3
+OPINION = 3 * len(INPUT_JOINTS) + 1
 _SPREAD_WINDOW = 63
 
 
@@ -77,3 +80,27 @@ def encode(rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.nda
         root,
     ]
     return np.concatenate(features, -1).astype(np.float32), R
+
+
+_LIMB_BONES = BODY26.indices(*(f"{s}_{j}" for s in ("left", "right") for j in ("elbow", "wrist", "knee", "ankle")))
+_LIMB_PARENTS = [BODY26.parents[j] for j in _LIMB_BONES]
+
+
+def encode_opinion(positions: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Features (B, T, 64) float32 of a detector's own 3D: BODY26 positions (B, T, 26, 3) where `given` (B, T, 26).
+
+    Positions are in the axes of a camera aimed at the person, at any scale: each clip's limbs are scaled to the
+    reference body's. 21 joints relative to the pelvis, zero where absent, and a flag for frames that have any.
+    """
+    use: np.ndarray = np.asarray(given & given[..., :1])
+    p = np.where(use[..., None], positions, 0.0)
+    bones = np.linalg.norm(p[:, :, _LIMB_BONES] - p[:, :, _LIMB_PARENTS], axis=-1)
+    measured = use[:, :, _LIMB_BONES] & use[:, :, _LIMB_PARENTS] & (bones > 0.02)
+    rest = np.linalg.norm(reference_offsets()[_LIMB_BONES], axis=-1)
+    ratio = np.where(measured, rest / np.maximum(bones, 1e-6), np.nan).reshape(len(p), -1)
+    known = np.isfinite(ratio).any(1)
+    scale = np.zeros(len(p))
+    scale[known] = np.nanmedian(ratio[known], axis=1)
+    relative = np.where(use[..., None], (p - p[:, :, :1]) * scale[:, None, None, None], 0.0)
+    flag = (use.any(-1) & known[:, None])[..., None]
+    return np.concatenate([input_joints(relative).reshape(*p.shape[:2], -1), flag], -1).astype(np.float32)

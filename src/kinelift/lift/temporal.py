@@ -8,7 +8,7 @@ import numpy as np
 
 from kinelift.camera import Camera
 from kinelift.errors import InputError
-from kinelift.lift.rays import RATE_HZ, encode, input_joints
+from kinelift.lift.rays import OPINION, RATE_HZ, encode, encode_opinion, input_joints
 from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
 
@@ -49,28 +49,42 @@ def resampled_rays(pose: Pose2D, camera: Camera, grid: np.ndarray) -> tuple[np.n
     return _at(grid, pose.times, filled), confidence
 
 
+def resampled_own(pose: Pose2D, grid: np.ndarray) -> np.ndarray:
+    """Features (1, G, 64) of the detector's own 3D at `grid` times; zeros where it gives none."""
+    if pose.detector_3d is None:
+        return np.zeros((1, len(grid), OPINION), np.float32)
+    given = np.isfinite(pose.detector_3d).all(-1) & pose.seen
+    given &= given[:, :1]
+    own = _at(grid, pose.times, np.where(given[..., None], pose.detector_3d, 0.0))
+    return encode_opinion(own[None], (_at(grid, pose.times, given.astype(float)) > 0.999)[None])
+
+
 def lift_rays(session: Any, pose: Pose2D, camera: Camera) -> Lifted:
     """Run a network of the `rays` layout over a clip of body26 key points."""
     grid = regular_times(pose.times)
     rays, confidence = resampled_rays(pose, camera, grid)
     features, R = encode(input_joints(rays[None]), input_joints(confidence[None, ..., None])[..., 0])
-    outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"features": features}), strict=True))
-    for name in ("positions", "sigma", "gravity", "contact"):
-        if not np.isfinite(outputs[name]).all():
+    inputs = {"features": features}
+    if any(i.name == "opinion" for i in session.get_inputs()):
+        inputs["opinion"] = resampled_own(pose, grid)
+    said = dict(zip([o.name for o in session.get_outputs()], session.run(None, inputs), strict=True))
+    for name, values in said.items():
+        if not np.isfinite(values).all():
             raise InputError(f"the lifter's output '{name}' is not finite")
 
     def back(x: np.ndarray) -> np.ndarray:
         return _at(pose.times, grid, x)
 
-    positions = back(np.einsum("tij,tnj->tni", R[0], outputs["positions"][0].astype(float)))
-    gravity = back(np.einsum("tij,tj->ti", R[0], outputs["gravity"][0].astype(float)))
+    positions = back(np.einsum("tij,tnj->tni", R[0], said["positions"][0].astype(float)))
+    gravity = back(np.einsum("tij,tj->ti", R[0], said["gravity"][0].astype(float)))
     gravity /= np.maximum(np.linalg.norm(gravity, axis=-1, keepdims=True), 1e-9)
     return Lifted(
         BODY26,
         positions,
         pose.times,
         "metric",
-        sigma=back(outputs["sigma"][0].astype(float)),
+        sigma=back(said["sigma"][0].astype(float)),
         gravity=gravity,
-        contact=np.clip(back(outputs["contact"][0].astype(float)), 0, 1),
+        contact=np.clip(back(said["contact"][0].astype(float)), 0, 1),
+        depth_cue=back(said["distance"][0] * R[0, :, 2, 2]) if "distance" in said else None,
     )

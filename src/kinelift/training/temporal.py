@@ -1,16 +1,15 @@
-"""`kinelift train temporal`: one readable loop from mocap and generated motion to an ONNX lifter.
+"""`kinelift train temporal`: one readable loop from mocap, made motion and rendered clips to an ONNX lifter.
 
 A run is one `Config`, saved inside its checkpoint. `checkpoint.pt` is written now and then and `--resume` goes on
-from it; `lifter.onnx` is the product.
+from it, on any number of devices (Lightning Fabric); `lifter.onnx` is the product.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,26 @@ from kinelift import metrics
 from kinelift.datasets.mocap import Clip, contact_labels, read_mocap
 from kinelift.errors import InputError, MissingExtraError
 from kinelift.skeleton import BODY26
+from kinelift.training.actions import generate_actions
+from kinelift.training.detected import Detected
+from kinelift.training.detector_data import read_detector_data
 from kinelift.training.generate import generate
-from kinelift.training.views import Batch, add_extremities, make_batch, observe, windows
+from kinelift.training.views import Batch, Sources, add_extremities, make_batch, observe, windows
 
 try:
     import torch
+    from lightning_fabric import Fabric
 except ImportError:  # pragma: no cover - depends on the installation
     raise MissingExtraError("training", "pip install 'kinelift[train]'") from None
 
-from kinelift.training.network import TemporalNet
+from kinelift.training.baselines import BASELINES
+from kinelift.training.export import export
+from kinelift.training.network import Prediction, TemporalNet
 
 log = logging.getLogger(__name__)
+
+_DATA = "mocap.cs.cmu.edu (funded by NSF EIA-0196217) and generated motion through virtual cameras"
+NETWORKS: dict[str, Any] = {"temporal": TemporalNet, **BASELINES}
 
 
 @dataclass(frozen=True)
@@ -39,24 +47,35 @@ class Config:
     """One training run.
 
     Attributes:
-        steps: Optimiser steps.
+        steps: Optimiser steps. The rate rises over the first 2 %, stays, and falls to nothing over the last `decay`.
         batch: Windows a step.
         frames: Frames a window, at 30 Hz.
-        generated: Windows of generated motion made at the start.
-        channels: Width of the network.
-        learning_rate: Peak of the one-cycle schedule.
+        random: Windows of motion generated angle by angle, made at the start.
+        actions: Eight-second clips of generated actions, made at the start.
+        network: A key of `NETWORKS`.
+        channels: Width of the network; None: its own.
+        learning_rate: Of matrices, by Muon; everything else has AdamW's, which is two thirds of it.
+        decay: Share of the steps over which the rate falls.
         seed: Seeds numpy and torch.
         threads: Torch threads.
     """
 
-    steps: int = 8000
+    steps: int = 20000
     batch: int = 48
     frames: int = 64
-    generated: int = 24000
-    channels: int = 256
-    learning_rate: float = 2e-3
+    random: int = 8000
+    actions: int = 2500
+    network: str = "temporal"
+    channels: int | None = None
+    learning_rate: float = 3e-3
+    decay: float = 0.4
     seed: int = 0
     threads: int = 1
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step, as a share of its peak."""
+        left = (self.steps - step) / max(self.steps * self.decay, 1)
+        return float(min((step + 1) / min(200, max(self.steps / 50, 1)), 1.0, left))
 
 
 def held_out(clip: Clip) -> bool:
@@ -72,46 +91,92 @@ def read_clips(data: list[Path]) -> list[Clip]:
     return [c for f in files for c in read_mocap(f)]
 
 
-def _loss(net_out: tuple, batch: Batch) -> torch.Tensor:
-    positions, log_sigma, gravity, contact = (o.float() for o in net_out)
-    true = torch.from_numpy(batch.positions)
+def _loss(said: Prediction, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Position and velocity errors (m), sigma's likelihood, gravity, contact, and the root's distance."""
+    positions, log_sigma, gravity, contact, distance = (o.float() for o in said)
+    true = batch["positions"]
     known = torch.isfinite(true).all(-1)
-    true = torch.where(known[..., None], true, 0)
-    error = (positions - true).square().sum(-1).add(1e-8).sqrt()
+    difference = positions - torch.where(known[..., None], true, 0)
+    error = difference.square().sum(-1).add(1e-8).sqrt()
     position = (error * known).sum() / known.sum()
-    step = ((positions - true)[:, 1:] - (positions - true)[:, :-1]).square().sum(-1).add(1e-8).sqrt()
+    step = (difference[:, 1:] - difference[:, :-1]).square().sum(-1).add(1e-8).sqrt()
     velocity = (step * known[:, 1:]).sum() / known[:, 1:].sum()
-    frozen = error.detach()
-    nll = 3 * log_sigma + frozen.square() / 2 * torch.exp(-2 * log_sigma)
-    down = (1 - (gravity * torch.from_numpy(batch.gravity)).sum(-1)).mean()
-    touch = torch.nn.functional.binary_cross_entropy_with_logits(contact, torch.from_numpy(batch.contact))
-    return position + 0.5 * velocity + 0.02 * (nll * known).sum() / known.sum() + 0.2 * down + 0.15 * touch
+    nll = 3 * log_sigma + error.detach().square() / 2 * torch.exp(-2 * log_sigma)
+    down = (1 - (gravity * batch["gravity"]).sum(-1)).mean()
+    touch = torch.nn.functional.binary_cross_entropy_with_logits(contact, batch["contact"])
+    far = (distance / batch["distance"]).log().abs().mean()
+    sigma = (nll * known).sum() / known.sum()
+    return position + 0.5 * velocity + 0.02 * sigma + 0.2 * down + 0.15 * touch + 0.1 * far
 
 
-def validation_batches(clips: list[Clip], seed: int = 1234, n: int = 256, frames: int = 64) -> dict[str, Batch]:
-    """Fixed windows of held-out mocap and of generated motion, seen by random cameras with detector-like errors."""
+def validation_batches(
+    clips: list[Clip], detected: Detected | None = None, seed: int = 1234, n: int = 192, frames: int = 64
+) -> dict[str, Batch]:
+    """Fixed windows of held-out mocap and of made motion, seen by random cameras with detector-like errors."""
     rng = np.random.default_rng(seed)
     real, contact = windows(rng, clips, n, frames)
     made = generate(rng, n, frames).astype(np.float64)
-    return {
+    acted, touch = generate_actions(rng, n, frames)
+    sets = {
         "mocap": observe(rng, add_extremities(rng, real.astype(np.float64)), contact),
-        "generated": observe(rng, made, contact_labels(made, 30.0)),
+        "random": observe(rng, made, contact_labels(made, 30.0)),
+        "actions": observe(rng, acted.astype(np.float64), touch),
     }
+    if detected is not None:
+        sets["rendered"] = detected.windows(rng, n, frames)
+    return sets
 
 
 @torch.no_grad()
-def validate(net: TemporalNet, batches: dict[str, Batch]) -> dict[str, float]:
+def validate(net: torch.nn.Module, batches: dict[str, Batch]) -> dict[str, float]:
     """MPJPE and PA-MPJPE of the 12 limb joints (mm), median gravity error (degrees), contact F1, per set."""
     limbs = BODY26.indices(*metrics.LIMBS)
     out = {}
+    net.eval()
     for name, b in batches.items():
-        p, _, g, c = (o.float().numpy() for o in net(torch.from_numpy(b.features)))
+        said = net(torch.from_numpy(b.features), torch.from_numpy(b.opinion))
+        p, _, g, c, d = (o.float().numpy() for o in said)
         p, t = p[:, :, limbs].astype(float), b.positions[:, :, limbs].astype(float)
         out[f"{name}_mpjpe"] = float(np.linalg.norm(p - t, axis=-1).mean() * 1000)
         out[f"{name}_pa"] = metrics.pa_mpjpe(p, t)
         out[f"{name}_gravity"] = float(np.degrees(np.median(np.arccos(np.clip((g * b.gravity).sum(-1), -1, 1)))))
         out[f"{name}_contact_f1"] = metrics.f1(c > 0, b.contact > 0.5)
+        out[f"{name}_distance"] = float(100 * np.median(np.abs(d / b.distance - 1)))
+    net.train()
     return out
+
+
+class Steps(torch.utils.data.IterableDataset):
+    """The batches of steps first..last, each drawn from its own seed: made ahead by a worker, the same every time."""
+
+    def __init__(self, sources: Sources, config: Config, first: int, rank: int = 0):
+        self.sources, self.config, self.first, self.rank = sources, config, first, rank
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Dicts of `Batch`'s fields as tensors."""
+        c = self.config
+        for step in range(self.first, c.steps):
+            batch = make_batch(np.random.default_rng((c.seed, step, self.rank)), self.sources, c.batch, c.frames)
+            yield {k: torch.from_numpy(v) for k, v in vars(batch).items()}
+
+
+def read_sources(config: Config, clips: list[Clip], detected: Detected | None) -> Sources:
+    """Mocap and rendered clips, and made motion drawn from the run's seed."""
+    rng = np.random.default_rng(config.seed)
+    random = np.concatenate([generate(rng, 500, config.frames) for _ in range(max(config.random // 500, 1))])
+    return Sources(clips, random, generate_actions(rng, config.actions, 240), detected)
+
+
+def _optimisers(net: torch.nn.Module, config: Config) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for the rest."""
+    matrices = [p for n, p in net.named_parameters() if p.ndim == 2 and n.startswith("blocks")]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in net.parameters() if id(p) not in chosen]
+    rate = config.learning_rate
+    return [
+        torch.optim.Muon(matrices, rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, rate * 2 / 3, weight_decay=0.01),
+    ]
 
 
 def train(
@@ -120,129 +185,81 @@ def train(
     out: Path,
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    detector_data: list[Path] | None = None,
+    accelerator: str = "auto",
+    devices: int | str = 1,
 ) -> Path:
-    """Train and export; returns the path of `lifter.onnx`. Metrics go to `metrics.csv` beside it."""
+    """Train and export; returns the path of `lifter.onnx`. Metrics go to `metrics.csv` and, if installed, TensorBoard.
+
+    Raises `InputError` for data that cannot be read.
+    """
     torch.set_num_threads(config.threads)
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision="bf16-mixed", loggers=_loggers(out))
+    fabric.launch()
     torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
     clips = read_clips(data)
     train_clips = [c for c in clips if not held_out(c)]
-    checks = validation_batches([c for c in clips if held_out(c)] or clips)
-    log.info("%d clips to train on, %d held out", len(train_clips), len(clips) - len(train_clips))
-    generated = np.concatenate([generate(rng, 1000, config.frames) for _ in range(max(config.generated // 1000, 1))])
-    net = TemporalNet(config.channels)
-    optimiser: torch.optim.Optimizer = torch.optim.AdamW(net.parameters(), config.learning_rate, weight_decay=0.01)
-    schedule: Any = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=config.steps + 1, pct_start=0.15
-    )
+    rendered = [c for d in detector_data or [] for c in read_detector_data(d)]
+    kept, watched = rendered[: len(rendered) * 15 // 16], rendered[len(rendered) * 15 // 16 :]
+    checks = validation_batches([c for c in clips if held_out(c)] or clips, Detected(watched) if watched else None)
+    log.info("%d clips, %d held out, %d rendered", len(train_clips), len(clips) - len(train_clips), len(rendered))
+    sources = read_sources(config, train_clips, Detected(kept) if kept else None)
+    make = NETWORKS[config.network]
+    net = make() if config.channels is None else make(config.channels)
+    optimisers = _optimisers(net, config)
     out.mkdir(parents=True, exist_ok=True)
-    first, checkpoint = 0, out / "checkpoint.pt"
+    checkpoint, first = out / "checkpoint.pt", 0
     if resume and checkpoint.exists():
-        first, planned = _restore(checkpoint, net, optimiser, schedule, rng)
-        if planned.steps != config.steps:
-            rate = None if planned.learning_rate == config.learning_rate else config.learning_rate
-            schedule = _replanned(optimiser, config.steps - first, rate)
+        state = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(state["net"])
+        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        first = int(state["step"])
+    model, *running = fabric.setup(net, *optimisers)
+    steps = torch.utils.data.DataLoader(
+        Steps(sources, config, first, fabric.global_rank), batch_size=None, num_workers=1, prefetch_factor=4
+    )
     began = time.monotonic()
     row = {"step": float(first), **validate(net, checks)} if first >= config.steps else {}
-    for step in range(first, config.steps):
-        batch = make_batch(rng, train_clips, generated, config.batch, config.frames)
-        with torch.autocast("cpu", torch.bfloat16):
-            prediction = net(torch.from_numpy(batch.features))
-        loss = _loss(prediction, batch)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+    for step, batch in enumerate(steps, first):
+        for optimiser, share in zip(running, (1.0, 2 / 3), strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * share * config.rate(step)
+        batch = fabric.to_device(batch)
+        loss = _loss(model(batch["features"], batch["opinion"]), batch)
+        for optimiser in running:
+            optimiser.zero_grad()
+        fabric.backward(loss)
+        fabric.clip_gradients(model, running[0], max_norm=1.0)
+        for optimiser in running:
+            optimiser.step()
         if progress:
             progress(step + 1, config.steps)
-        if (step + 1) % 250 == 0 or step + 1 == config.steps:
+        if ((step + 1) % 500 == 0 or step + 1 == config.steps) and fabric.is_global_zero:
             row = {"step": step + 1, "loss": loss.item(), "minutes": (time.monotonic() - began) / 60}
             row |= validate(net, checks)
-            _write_row(out / "metrics.csv", row, new=step < 250)
-            log.info(" ".join(f"{k}={v:.4g}" for k, v in row.items()))
-            _save(checkpoint, net, optimiser, schedule, rng, step + 1, config)
-    return export(net, out / "lifter.onnx", config, row)
+            _record(fabric, out / "metrics.csv", row, new=step < 500)
+            state = {"config": asdict(config), "step": step + 1, "net": net.state_dict()}
+            state["optimisers"] = [o.state_dict() for o in optimisers]
+            torch.save(state, checkpoint.with_suffix(".part"))
+            checkpoint.with_suffix(".part").replace(checkpoint)
+    data_said = _DATA + (f"; {len(kept)} rendered clips seen by a detector" if kept else "")
+    return export(net, out / "lifter.onnx", asdict(config), row, bool(kept), data_said)
 
 
-def _write_row(path: Path, row: dict[str, float], new: bool) -> None:
+def _loggers(out: Path) -> list[Any]:
+    try:
+        from lightning_fabric.loggers import TensorBoardLogger
+
+        return [TensorBoardLogger(out, name="tensorboard")]
+    except ModuleNotFoundError:
+        return []
+
+
+def _record(fabric: Any, path: Path, row: dict[str, float], new: bool) -> None:
     with path.open("w" if new else "a") as f:
         if new:
             f.write(",".join(row) + "\n")
         f.write(",".join(f"{v:.5g}" for v in row.values()) + "\n")
-
-
-def _save(path: Path, net: Any, optimiser: Any, schedule: Any, rng: np.random.Generator, step: int, c: Config) -> None:
-    state = {
-        "config": asdict(c),
-        "net": net.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "schedule": schedule.state_dict(),
-        "torch": torch.get_rng_state(),
-        "numpy": json.dumps(rng.bit_generator.state),
-        "step": step,
-    }
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)
-
-
-def _replanned(optimiser: torch.optim.Optimizer, steps: int, rate: float | None) -> Any:
-    """A schedule from `rate` (None: the present one) down to nothing: a run resumed with another number of steps."""
-    for group in optimiser.param_groups:
-        group["initial_lr"] = group["lr"] = group["lr"] if rate is None else rate
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
-
-
-def _restore(path: Path, net: Any, optimiser: Any, schedule: Any, rng: np.random.Generator) -> tuple[int, Config]:
-    """Load a checkpoint in place; the step it was written at, and its run's configuration."""
-    state = torch.load(path, weights_only=True)
-    net.load_state_dict(state["net"])
-    optimiser.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])
-    torch.set_rng_state(state["torch"])
-    rng.bit_generator.state = json.loads(state["numpy"])
-    return int(state["step"]), Config(**state["config"])
-
-
-class _Exported(torch.nn.Module):
-    def __init__(self, net: TemporalNet):
-        super().__init__()
-        self.net = net
-
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        positions, log_sigma, gravity, contact = self.net(features)
-        return positions, torch.exp(log_sigma), gravity, torch.sigmoid(contact)
-
-
-def export(net: TemporalNet, path: Path, config: Config, measured: dict[str, float]) -> Path:
-    """Write the network as ONNX with the metadata of `kinelift-lifter/1`."""
-    import onnx
-
-    from kinelift.lift.rays import INPUT_JOINTS
-
-    axes = {0: "batch", 1: "frames"}
-    outputs = ["positions", "sigma", "gravity", "contact"]
-    example = torch.zeros(1, config.frames, net.stem.in_channels)
-    torch.onnx.export(
-        _Exported(net).eval(), (example,), str(path), input_names=["features"], output_names=outputs,
-        dynamic_axes=dict.fromkeys(["features", *outputs], axes), opset_version=17, dynamo=False,
-    )  # fmt: skip
-    model = onnx.load(path)
-    about = {
-        "format": "kinelift-lifter/1",
-        "layout": "rays",
-        "input_joints": list(INPUT_JOINTS),
-        "output_skeleton": "body26",
-        "scale": "metric",
-        "rate_hz": 30,
-        "training_data": "mocap.cs.cmu.edu (funded by NSF EIA-0196217) and generated motion, virtual cameras",
-        "licence": "Apache-2.0",
-        "config": asdict(config),
-        "held_out": {k: round(v, 4) for k, v in measured.items()},
-    }
-    for key, value in about.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
-    onnx.save(model, path)
-    return path
+    fabric.log_dict({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
+    log.info(" ".join(f"{k}={v:.4g}" for k, v in row.items()))

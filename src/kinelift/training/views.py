@@ -5,15 +5,16 @@ Vectorised over the batch. Camera axes are OpenCV's; noise is in fractions of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from kinelift.datasets.mocap import Clip, contact_labels
 from kinelift.kinematics import reference_offsets, rotvec_to_matrix
-from kinelift.lift.rays import INPUT_JOINTS, encode, input_joints
+from kinelift.lift.rays import INPUT_JOINTS, OPINION, encode, input_joints
 from kinelift.skeleton import BODY26
+from kinelift.training.detected import Detected
 
 _B = BODY26.index
 _MIRROR = np.array(BODY26.mirror)
@@ -30,12 +31,38 @@ class Batch:
         positions: (B, T, 26, 3) metres, root-relative; NaN where the source has no such joint.
         gravity: (B, T, 3) unit vectors pointing down.
         contact: (B, T, 4) in [0, 1].
+        distance: (B, T) metres from the camera to the root.
+        opinion: (B, T, 64) network input, a detector's own 3D; zeros where there is none.
     """
 
     features: np.ndarray
     positions: np.ndarray
     gravity: np.ndarray
     contact: np.ndarray
+    distance: np.ndarray
+    opinion: np.ndarray
+
+    @classmethod
+    def joined(cls, batches: list[Batch]) -> Batch:
+        """One batch of several."""
+        return cls(*(np.concatenate([getattr(b, f.name) for b in batches]) for f in fields(cls)))
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Where training windows come from.
+
+    Attributes:
+        clips: Motion capture.
+        random: (M, T, 26, 3) generated motion, every angle by itself.
+        actions: (N, L, 26, 3) generated actions, and their contacts (N, L, 4).
+        detected: What a detector said of rendered clips.
+    """
+
+    clips: list[Clip]
+    random: np.ndarray
+    actions: tuple[np.ndarray, np.ndarray] | None = None
+    detected: Detected | None = None
 
 
 def windows(rng: np.random.Generator, clips: list[Clip], n: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -230,23 +257,55 @@ def _missing(rng: np.random.Generator, rays: np.ndarray) -> np.ndarray:
     return gone
 
 
-def make_batch(rng: np.random.Generator, clips: list[Clip], generated: np.ndarray, n: int, frames: int) -> Batch:
-    """A training batch, half mocap and half generated motion (M, T, 26, 3)."""
-    half = n // 2
-    p, contact = windows(rng, clips, half, frames)
+def make_batch(rng: np.random.Generator, sources: Sources, n: int, frames: int) -> Batch:
+    """A training batch of n windows: mocap, generated actions, random angles, and rendered clips if there are any."""
+    seen = 0 if sources.detected is None else round(n * DETECTED_SHARE)
+    acted = 0 if sources.actions is None else round((n - seen) * ACTIONS_SHARE)
+    drawn = round((n - seen) * RANDOM_SHARE)
+    p, contact = windows(rng, sources.clips, n - seen - acted - drawn, frames)
     p = vary_bodies(rng, swap_halves(rng, add_extremities(rng, p.astype(np.float64))), forearm=1.15)
-    g = generated[rng.integers(0, len(generated), n - half)][:, :frames].astype(np.float64)
-    p, contact = np.concatenate([p, g]), np.concatenate([contact, contact_labels(g, 30.0)])
-    flip = rng.random(n) < 0.5
+    g = sources.random[rng.integers(0, len(sources.random), drawn)][:, :frames].astype(np.float64)
+    parts = [(p, contact), (g, contact_labels(g, 30.0))]
+    if sources.actions is not None:
+        parts.append(_cut(rng, *sources.actions, acted, frames))
+    p, contact = (np.concatenate(x) for x in zip(*parts, strict=True))
+    flip = rng.random(len(p)) < 0.5
     p[flip], contact[flip] = mirrored(p[flip], contact[flip])
-    return observe(rng, p, contact)
+    batch = observe(rng, p, contact)
+    return Batch.joined([batch, sources.detected.windows(rng, seen, frames)]) if sources.detected else batch
+
+
+# Shares of a batch: rendered clips of the whole, actions and random angles of the rest, what remains is mocap.
+DETECTED_SHARE, ACTIONS_SHARE, RANDOM_SHARE = 0.2, 0.4, 0.2
+
+
+def _cut(
+    rng: np.random.Generator, positions: np.ndarray, contact: np.ndarray, n: int, frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """n random windows of clips (N, L, 26, 3), contacts (N, L, 4)."""
+    clip = rng.integers(0, len(positions), n)[:, None]
+    frame = rng.integers(0, positions.shape[1] - frames + 1, n)[:, None] + np.arange(frames)
+    return positions[clip, frame].astype(np.float64), contact[clip, frame]
 
 
 def observe(rng: np.random.Generator, p: np.ndarray, contact: np.ndarray) -> Batch:
-    """World windows (B, T, 26, 3) as seen by random cameras and an imperfect detector."""
+    """World windows (B, T, 26, 3) as seen by random cameras and an imperfect detector without a 3D of its own."""
     x, gravity = random_cameras(rng, p)
     rays, confidence = detect(rng, x)
+    return described(rays, confidence, np.zeros((*rays.shape[:2], OPINION)), x, gravity[:, None], contact)
+
+
+def described(
+    rays: np.ndarray,
+    confidence: np.ndarray,
+    opinion: np.ndarray,
+    x: np.ndarray,
+    gravity: np.ndarray,
+    contact: np.ndarray,
+) -> Batch:
+    """A batch of rays and confidences (B, T, 21), opinion features, true camera positions x (B, T, 26, 3), gravity."""
     features, R = encode(rays, confidence)
     relative = (x - x[:, :, :1]) @ R
-    down = np.einsum("btji,bj->bti", R, gravity)
-    return Batch(features, relative.astype(np.float32), down.astype(np.float32), contact.astype(np.float32))
+    down = np.einsum("btji,btj->bti", R, np.broadcast_to(gravity, (*x.shape[:2], 3)))
+    distance = np.linalg.norm(x[:, :, 0], axis=-1)
+    return Batch(*(a.astype(np.float32) for a in (features, relative, down, contact, distance, opinion)))

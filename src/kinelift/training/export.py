@@ -1,0 +1,63 @@
+"""A trained network as an ONNX lifter: the `rays` layout of `kinelift-lifter/1`, with what made it in the metadata."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kinelift.lift.rays import FEATURES, INPUT_JOINTS, OPINION
+from kinelift.training.network import Prediction
+
+OUTPUTS = ("positions", "sigma", "gravity", "contact", "distance")
+
+
+class _Exported(torch.nn.Module):
+    def __init__(self, net: torch.nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, features: torch.Tensor, opinion: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+        if opinion is None:
+            opinion = torch.zeros_like(features[..., :1]).expand(-1, -1, OPINION)
+        said: Prediction = self.net(features, opinion)
+        return said.positions, torch.exp(said.log_sigma), said.gravity, torch.sigmoid(said.contact), said.distance
+
+
+def export(
+    net: torch.nn.Module, path: Path, config: dict[str, Any], measured: dict[str, float], own_3d: bool, data: str
+) -> Path:
+    """Write the network as ONNX; returns the path.
+
+    `measured` are its metrics on held-out windows, `data` names what it was trained on. Only a network that has seen
+    detectors' own 3D (`own_3d`) gets an input for it.
+    """
+    import onnx
+
+    axes = {0: "batch", 1: "frames"}
+    inputs = {"features": FEATURES, "opinion": OPINION} if own_3d else {"features": FEATURES}
+    example = tuple(torch.zeros(1, 64, n) for n in inputs.values())
+    torch.onnx.export(
+        _Exported(net).eval(), example, str(path), input_names=list(inputs), output_names=list(OUTPUTS),
+        dynamic_axes=dict.fromkeys([*inputs, *OUTPUTS], axes), opset_version=17, dynamo=False,
+    )  # fmt: skip
+    model = onnx.load(path)
+    about = {
+        "format": "kinelift-lifter/1",
+        "layout": "rays",
+        "input_joints": list(INPUT_JOINTS),
+        "output_skeleton": "body26",
+        "scale": "metric",
+        "rate_hz": 30,
+        "training_data": data,
+        "licence": "Apache-2.0",
+        "config": config,
+        "held_out": {k: round(v, 4) for k, v in measured.items()},
+    }
+    for key, value in about.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
+    onnx.save(model, path)
+    return path
