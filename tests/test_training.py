@@ -1,6 +1,5 @@
 """Training data as laws of bodies and cameras; the network; a short run from mocap to a lifter that loads."""
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from kinelift.datasets.mocap import SOLES, Clip, contact_labels
 from kinelift.kinematics import bone_lengths
-from kinelift.lift.rays import FEATURES, INPUT_JOINTS, input_joints
+from kinelift.lift.rays import FEATURES, INPUT_JOINTS, OPINION, input_joints
 from kinelift.skeleton import BODY26
 from kinelift.training.generate import generate, random_offsets
 from kinelift.training.views import (
@@ -224,8 +223,9 @@ def test_a_clips_length_is_free(net):
     """Frames farther from the cut than the network sees are the same with more of the clip; so are batch mates."""
     x = torch.randn(3, 120, FEATURES)
     with torch.no_grad():
-        whole, part, alone = net(x), net(x[:, :90]), net(x[1:2])
-    reach = 1 + sum((1, 2, 4, 8, 16, 4, 1))
+        own = torch.randn(3, 120, OPINION)
+        whole, part, alone = net(x, own), net(x[:, :90], own[:, :90]), net(x[1:2], own[1:2])
+    reach = sum((1, 2, 4, 8, 16, 8, 4, 1))
     for a, b, c in zip(whole, part, alone, strict=True):
         torch.testing.assert_close(b[:, : 90 - reach], a[:, : 90 - reach], atol=1e-5, rtol=1e-4)
         assert not torch.allclose(b[:, -1], a[:, 89], atol=1e-4)
@@ -234,13 +234,14 @@ def test_a_clips_length_is_free(net):
 
 def test_outputs_are_root_relative_with_unit_gravity(net):
     with torch.no_grad():
-        positions, log_sigma, gravity, contact = net(torch.randn(2, 40, FEATURES))
+        positions, log_sigma, gravity, contact, distance = net(torch.randn(2, 40, FEATURES), torch.zeros(2, 40, OPINION))
+    assert distance.shape == (2, 40) and (distance > 0).all()
     assert positions.shape == (2, 40, 26, 3) and log_sigma.shape == (2, 40, 26) and contact.shape == (2, 40, 4)
     assert (positions[:, :, 0] == 0).all()
     torch.testing.assert_close(gravity.norm(dim=-1), torch.ones(2, 40))
 
 
-SMALL = {"steps": 4, "batch": 6, "frames": 20, "generated": 1, "channels": 8, "threads": 1}
+SMALL = {"steps": 4, "batch": 6, "frames": 20, "random": 1, "actions": 4, "channels": 8, "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +251,7 @@ def program(tmp_path_factory, walk):
 
     patch = pytest.MonkeyPatch()
     checks = temporal.validation_batches
-    patch.setattr(temporal, "validation_batches", lambda clips: checks(clips, n=6, frames=20))
+    patch.setattr(temporal, "validation_batches", lambda clips, seen: checks(clips, seen, n=6, frames=20))
     patch.setattr(temporal, "generate", lambda r, n, frames: generate(r, min(n, 12), frames))
     folder = tmp_path_factory.mktemp("train")
     names = [
@@ -294,12 +295,13 @@ def test_the_exported_lifter_is_the_trained_network(program):
     state = torch.load(folder / "whole" / "checkpoint.pt", weights_only=True)
     net = temporal.TemporalNet(state["config"]["channels"]).eval()
     net.load_state_dict(state["net"])
-    x = torch.randn(2, 77, FEATURES)
+    x, none = torch.randn(2, 77, FEATURES), torch.zeros(2, 77, OPINION)
     session = ort.InferenceSession(lifter, providers=["CPUExecutionProvider"])
     got = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"features": x.numpy()}), strict=True))
     with torch.no_grad():
-        positions, log_sigma, gravity, contact = net(x)
-    want = {"positions": positions, "sigma": log_sigma.exp(), "gravity": gravity, "contact": contact.sigmoid()}
+        said = net(x, none)
+    want = {"positions": said.positions, "sigma": said.log_sigma.exp(), "gravity": said.gravity}
+    want |= {"contact": said.contact.sigmoid(), "distance": said.distance}
     assert set(got) == set(want)
     for name, value in want.items():
         np.testing.assert_allclose(got[name], value.numpy(), atol=2e-5, rtol=1e-3, err_msg=name)
@@ -315,21 +317,16 @@ def test_one_seed_is_one_run(program, tmp_path):
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(program, tmp_path, monkeypatch):
-    """Stopped after two of four steps and resumed: bit for bit the run that was never stopped."""
+    """Stopped after three of four steps and resumed from the second: bit for bit the run that was never stopped."""
     temporal, folder, lifter, _ = program
-    restore, kept = temporal._restore, []
-    (tmp_path / "checkpoint.pt").touch()
-    planned = temporal.Config(**SMALL)
-    monkeypatch.setattr(temporal, "_restore", lambda path, *parts: kept.extend(parts) or (0, planned))
+    monkeypatch.setattr(temporal, "CHECK_EVERY", 2)
 
     def stop(done, _):
-        if done == 2:
-            temporal._save(tmp_path / "checkpoint.pt", *kept, done, temporal.Config(**SMALL))
+        if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        temporal.train(temporal.Config(**SMALL), [folder], tmp_path, resume=True, progress=stop)
-    monkeypatch.setattr(temporal, "_restore", restore)
+        temporal.train(temporal.Config(**SMALL), [folder], tmp_path, progress=stop)
     steps = itertools.count(3)
     resumed = temporal.train(
         temporal.Config(**SMALL), [folder], tmp_path, resume=True, progress=lambda done, _: done == next(steps) or 1 / 0
@@ -347,23 +344,38 @@ def test_resuming_a_finished_run_exports_it_again(program):
 
 
 def test_the_loss_is_least_at_the_truth_and_ignores_what_is_unknown(program, made):
-    temporal = program[0]
+    from kinelift.training.network import Prediction
+
+    loss = program[0]._loss
     batch = observe(rng(), made[:4], contact_labels(made[:4], 30))
-    true = torch.from_numpy(batch.positions)
-    down, touch = torch.from_numpy(batch.gravity), torch.logit(torch.from_numpy(batch.contact), eps=1e-4)
+    told = {k: torch.from_numpy(v) for k, v in vars(batch).items()}
+    true = told["positions"]
     log_sigma = torch.full(true.shape[:-1], -3.0)
-    best = temporal._loss((true, log_sigma, down, touch), batch)
-    worse = [(true + 0.1 * torch.randn_like(true), log_sigma, down, touch), (true, log_sigma, -down, touch)]
-    worse += [(true, log_sigma, down, -touch), (true, log_sigma + 3, down, touch)]
-    assert all(temporal._loss(w, batch) > best + 0.01 for w in worse)
-    holes = batch.positions.copy()
-    holes[:, :, B("nose")] = np.nan
-    part = dataclasses.replace(batch, positions=holes)
-    moved = true.clone()
+    touch = torch.logit(told["contact"], eps=1e-4)
+    right = Prediction(true, log_sigma, told["gravity"], touch, told["distance"])
+    best = loss(right, told)
+    for change in (
+        {"positions": true + 0.1 * torch.randn_like(true)},
+        {"gravity": -right.gravity},
+        {"contact": -touch},
+        {"log_sigma": log_sigma + 3},
+        {"distance": right.distance * 1.5},
+    ):
+        assert loss(right._replace(**change), told) > best + 0.01, change.keys()
+    holes, moved = true.clone(), true.clone()
+    holes[:, :, B("nose")] = torch.nan
     moved[:, :, B("nose")] += 5
-    torch.testing.assert_close(
-        temporal._loss((moved, log_sigma, down, touch), part), temporal._loss((true, log_sigma, down, touch), part)
-    )
+    part = told | {"positions": holes}
+    torch.testing.assert_close(loss(right._replace(positions=moved), part), loss(right, part))
+
+
+def test_the_rate_rises_stays_and_falls_to_nothing():
+    from kinelift.training.temporal import Config
+
+    plan = Config(steps=10000, decay=0.4)
+    rate = [plan.rate(i) for i in range(10000)]
+    assert rate[0] < 0.01 and rate[300] == rate[5900] == 1 and 0 < rate[-1] < 0.001
+    assert np.diff(rate[6100:]).max() < 0
 
 
 def test_no_data_is_an_error_in_one_line(program, tmp_path):

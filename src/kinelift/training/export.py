@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,12 @@ def export(
     axes = {0: "batch", 1: "frames"}
     inputs = {"features": FEATURES, "opinion": OPINION} if own_3d else {"features": FEATURES}
     example = tuple(torch.zeros(1, 64, n) for n in inputs.values())
-    torch.onnx.export(
-        _Exported(net).eval(), example, str(path), input_names=list(inputs), output_names=list(OUTPUTS),
-        dynamic_axes=dict.fromkeys([*inputs, *OUTPUTS], axes), opset_version=17, dynamo=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():  # the exporter tells of its own deprecation and of constants that it keeps
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Exported(net).eval(), example, str(path), input_names=list(inputs), output_names=list(OUTPUTS),
+            dynamic_axes=dict.fromkeys([*inputs, *OUTPUTS], axes), opset_version=17, dynamo=False,
+        )  # fmt: skip
     model = onnx.load(path)
     about = {
         "format": "kinelift-lifter/1",

@@ -39,6 +39,9 @@ from kinelift.training.network import Prediction, TemporalNet
 log = logging.getLogger(__name__)
 
 _DATA = "mocap.cs.cmu.edu (funded by NSF EIA-0196217) and generated motion through virtual cameras"
+# Steps between two measurements, each with a checkpoint; AdamW's rate over Muon's.
+CHECK_EVERY = 500
+ADAMW_SHARE = 2 / 3
 NETWORKS: dict[str, Any] = {"temporal": TemporalNet, **BASELINES}
 
 
@@ -123,7 +126,7 @@ def validation_batches(
         "actions": observe(rng, acted.astype(np.float64), touch),
     }
     if detected is not None:
-        sets["rendered"] = detected.windows(rng, n, frames)
+        sets["rendered"] = detected.windows(rng, n)
     return sets
 
 
@@ -175,7 +178,7 @@ def _optimisers(net: torch.nn.Module, config: Config) -> list[torch.optim.Optimi
     rate = config.learning_rate
     return [
         torch.optim.Muon(matrices, rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, rate * 2 / 3, weight_decay=0.01),
+        torch.optim.AdamW(rest, rate * ADAMW_SHARE, weight_decay=0.01),
     ]
 
 
@@ -196,55 +199,75 @@ def train(
     torch.set_num_threads(config.threads)
     fabric = Fabric(accelerator=accelerator, devices=devices, precision="bf16-mixed", loggers=_loggers(out))
     fabric.launch()
-    torch.manual_seed(config.seed)
+    sources, checks = _data(config, data, detector_data or [])
+    out.mkdir(parents=True, exist_ok=True)
+    net, optimisers, first = _start(config, out / "checkpoint.pt" if resume else None)
+    model, *running = fabric.setup(net, *optimisers)
+    dataset = Steps(sources, config, first, fabric.global_rank)
+    batches = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4)
+    began = time.monotonic()
+    row = {"step": float(first), **validate(net, checks)} if first >= config.steps else {}
+    for step, batch in enumerate(batches, first):
+        loss = _step(fabric, model, running, fabric.to_device(batch), config, step)
+        if progress:
+            progress(step + 1, config.steps)
+        if ((step + 1) % CHECK_EVERY == 0 or step + 1 == config.steps) and fabric.is_global_zero:
+            row = {"step": step + 1, "loss": loss.item(), "minutes": (time.monotonic() - began) / 60}
+            row |= validate(net, checks)
+            _record(fabric, out / "metrics.csv", row, new=step < CHECK_EVERY)
+            _save(out / "checkpoint.pt", net, optimisers, step + 1, config)
+    said = _DATA if sources.detected is None else f"{_DATA}; rendered clips seen by a detector"
+    return export(net, out / "lifter.onnx", asdict(config), row, sources.detected is not None, said)
+
+
+def _data(config: Config, data: list[Path], detector_data: list[Path]) -> tuple[Sources, dict[str, Batch]]:
+    """What to train on, and fixed windows of what is held out: an eighth of the mocap, a sixteenth of the rendered."""
     clips = read_clips(data)
     train_clips = [c for c in clips if not held_out(c)]
-    rendered = [c for d in detector_data or [] for c in read_detector_data(d)]
-    kept, watched = rendered[: len(rendered) * 15 // 16], rendered[len(rendered) * 15 // 16 :]
-    checks = validation_batches([c for c in clips if held_out(c)] or clips, Detected(watched) if watched else None)
+    rendered = [c for d in detector_data for c in read_detector_data(d)]
+    count = len(rendered) * 15 // 16
+    watched = Detected(rendered[count:], config.frames) if rendered else None
+    checks = validation_batches([c for c in clips if held_out(c)] or clips, watched)
     log.info("%d clips, %d held out, %d rendered", len(train_clips), len(clips) - len(train_clips), len(rendered))
-    sources = read_sources(config, train_clips, Detected(kept) if kept else None)
+    return read_sources(config, train_clips, Detected(rendered[:count], config.frames) if rendered else None), checks
+
+
+def _start(config: Config, checkpoint: Path | None) -> tuple[torch.nn.Module, list[torch.optim.Optimizer], int]:
+    """A network, its optimisers and the steps already done: fresh, or from a checkpoint where there is one."""
+    torch.manual_seed(config.seed)
     make = NETWORKS[config.network]
     net = make() if config.channels is None else make(config.channels)
     optimisers = _optimisers(net, config)
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint, first = out / "checkpoint.pt", 0
-    if resume and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        net.load_state_dict(state["net"])
-        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        first = int(state["step"])
-    model, *running = fabric.setup(net, *optimisers)
-    steps = torch.utils.data.DataLoader(
-        Steps(sources, config, first, fabric.global_rank), batch_size=None, num_workers=1, prefetch_factor=4
-    )
-    began = time.monotonic()
-    row = {"step": float(first), **validate(net, checks)} if first >= config.steps else {}
-    for step, batch in enumerate(steps, first):
-        for optimiser, share in zip(running, (1.0, 2 / 3), strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * share * config.rate(step)
-        batch = fabric.to_device(batch)
-        loss = _loss(model(batch["features"], batch["opinion"]), batch)
-        for optimiser in running:
-            optimiser.zero_grad()
-        fabric.backward(loss)
-        fabric.clip_gradients(model, running[0], max_norm=1.0)
-        for optimiser in running:
-            optimiser.step()
-        if progress:
-            progress(step + 1, config.steps)
-        if ((step + 1) % 500 == 0 or step + 1 == config.steps) and fabric.is_global_zero:
-            row = {"step": step + 1, "loss": loss.item(), "minutes": (time.monotonic() - began) / 60}
-            row |= validate(net, checks)
-            _record(fabric, out / "metrics.csv", row, new=step < 500)
-            state = {"config": asdict(config), "step": step + 1, "net": net.state_dict()}
-            state["optimisers"] = [o.state_dict() for o in optimisers]
-            torch.save(state, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
-    data_said = _DATA + (f"; {len(kept)} rendered clips seen by a detector" if kept else "")
-    return export(net, out / "lifter.onnx", asdict(config), row, bool(kept), data_said)
+    if checkpoint is None or not checkpoint.exists():
+        return net, optimisers, 0
+    state = torch.load(checkpoint, weights_only=True)
+    net.load_state_dict(state["net"])
+    for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+        optimiser.load_state_dict(saved)
+    return net, optimisers, int(state["step"])
+
+
+def _step(
+    fabric: Any, model: Any, optimisers: list[Any], batch: dict[str, torch.Tensor], config: Config, step: int
+) -> torch.Tensor:
+    """One step of both optimisers; the loss."""
+    for optimiser, share in zip(optimisers, (1.0, ADAMW_SHARE), strict=True):
+        optimiser.zero_grad()
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * share * config.rate(step)
+    loss = _loss(model(batch["features"], batch["opinion"]), batch)
+    fabric.backward(loss)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in optimisers:
+        optimiser.step()
+    return loss
+
+
+def _save(path: Path, net: torch.nn.Module, optimisers: list[torch.optim.Optimizer], step: int, c: Config) -> None:
+    state = {"config": asdict(c), "step": step, "net": net.state_dict()}
+    state["optimisers"] = [o.state_dict() for o in optimisers]
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
 
 
 def _loggers(out: Path) -> list[Any]:

@@ -271,12 +271,14 @@ def make_batch(rng: np.random.Generator, sources: Sources, n: int, frames: int) 
     p, contact = (np.concatenate(x) for x in zip(*parts, strict=True))
     flip = rng.random(len(p)) < 0.5
     p[flip], contact[flip] = mirrored(p[flip], contact[flip])
-    batch = observe(rng, p, contact)
-    return Batch.joined([batch, sources.detected.windows(rng, seen, frames)]) if sources.detected else batch
+    batch = observe(rng, p, contact, sources.detected)
+    return Batch.joined([batch, sources.detected.windows(rng, seen)]) if sources.detected else batch
 
 
 # Shares of a batch: rendered clips of the whole, actions and random angles of the rest, what remains is mocap.
-DETECTED_SHARE, ACTIONS_SHARE, RANDOM_SHARE = 0.2, 0.4, 0.2
+DETECTED_SHARE, ACTIONS_SHARE, RANDOM_SHARE = 0.125, 0.4, 0.2
+# Share of the windows seen by virtual cameras that borrow a real detector's errors where there are rendered clips.
+BORROWED_SHARE = 0.5
 
 
 def _cut(
@@ -288,10 +290,16 @@ def _cut(
     return positions[clip, frame].astype(np.float64), contact[clip, frame]
 
 
-def observe(rng: np.random.Generator, p: np.ndarray, contact: np.ndarray) -> Batch:
+def observe(rng: np.random.Generator, p: np.ndarray, contact: np.ndarray, lender: Detected | None = None) -> Batch:
     """World windows (B, T, 26, 3) as seen by random cameras and an imperfect detector without a 3D of its own."""
     x, gravity = random_cameras(rng, p)
     rays, confidence = detect(rng, x)
+    borrows = rng.random(len(x)) < BORROWED_SHARE
+    if lender is not None and borrows.any():
+        true = input_joints(x[borrows])
+        lent, sure = lender.lend(rng, true[..., :2] / np.maximum(true[..., 2:], 0.1))
+        absent = _missing(rng, lent) & (rng.random((len(lent), 1, 1)) < 0.5)
+        rays[borrows], confidence[borrows] = lent, np.where(absent, 0.0, sure)
     return described(rays, confidence, np.zeros((*rays.shape[:2], OPINION)), x, gravity[:, None], contact)
 
 
