@@ -175,6 +175,20 @@ def test_the_motion_file_solves_again_to_the_same(walked, tmp_path):
     np.testing.assert_allclose(motion_positions(again), motion_positions(take.motions[0]), atol=1e-6)
 
 
+def test_a_filmed_walker_does_not_lift_off_while_leaving(data, detector):
+    """Sports2D's walk: as the front leg leaves at 6.35 s the detector draws it onto the other, lifted one."""
+    clip = data / "media" / "sports2d_demo.mp4"
+    if not clip.is_file():
+        pytest.skip("media/sports2d_demo.mp4 is not in the data folder")
+    motion = kinelift.animate(clip, start=5.5, end=6.8).motions[0]
+    x = motion_positions(motion)
+    assert x[:, SOLES, 1].min(1).max() < 0.03
+    assert 6.4 < motion.times[motion.observed][-1] < 6.7
+    assert motion.times[-1] > 6.7
+    apart = np.linalg.norm(x[:, HEELS[0]] - x[:, HEELS[1]], axis=-1)[motion.observed]
+    assert apart[-5:].min() > 0.3  # in mid-step, not one leg twice
+
+
 # Key points alone: laws.
 
 
