@@ -22,6 +22,8 @@ PAD = 12
 # No joint accelerates faster (m/s2): hands of throwers and boxers reach two or three hundred.
 MAX_ACCELERATION = 320.0
 MAX_DEPTH_M = 0.005
+# No leg misses its foot's spot by more, see body_ik.solve.
+MAX_STRAIN_M = 0.012
 _CHUNK = 128
 _BLEND_SHARE = 0.2
 # Degrees by which people differ.
@@ -53,10 +55,11 @@ ACTIONS: dict[str, Action] = {
     "jacks": Action(sports.jacks, 0.4),
     "boxing": Action(sports.boxing, 0.7),
     "stretch": Action(sports.stretch, 1.2),
-    "kneel": Action(floor_actions.kneel, 1.2, ("low", "up")),
-    "sit_floor": Action(floor_actions.sit_floor, 1.0, ("low",)),
-    "lie": Action(floor_actions.lie, 1.2, ("low",)),
-    "crawl": Action(floor_actions.crawl, 0.6, ("low",)),
+    "kneel": Action(floor_actions.kneel, 1.2, ("up", "hands")),
+    "sit_floor": Action(floor_actions.sit_floor, 1.0, ("up", "back")),
+    "lie": Action(floor_actions.lie, 0.8, ("back",)),
+    "lie_prone": Action(floor_actions.lie_prone, 0.4, ("hands",)),
+    "crawl": Action(floor_actions.crawl, 0.6, ("hands",)),
     "plank": Action(floor_actions.plank, 0.6, ()),
     "squat": Action(stances.squat, 1.5),
     "sit": Action(stances.sit, 2.0),
@@ -86,27 +89,32 @@ def generate_named_actions(
     todo = np.arange(n)
     while len(todo):
         rows = todo[:_CHUNK]
-        positions[rows], contacts[rows] = _chunk(rng, chosen[rows], frames, only is None)
-        todo = np.concatenate([rows[~_plausible(positions[rows])], todo[_CHUNK:]])
+        positions[rows], contacts[rows], good = _chunk(rng, chosen[rows], frames, only is None)
+        todo = np.concatenate([rows[~good], todo[_CHUNK:]])
     return positions, contacts, names[chosen]
 
 
 def _plausible(p: np.ndarray) -> np.ndarray:
-    """(n,) whether nothing pops and nothing is below the floor: about one window in a hundred is drawn again."""
+    """(n,) whether nothing pops and nothing is below the floor."""
     pops = np.linalg.norm(np.diff(p, 2, axis=1), axis=-1).max((1, 2), initial=0) * FPS**2 > MAX_ACCELERATION
     return ~pops & (p[..., 1].min((1, 2)) > -MAX_DEPTH_M)
 
 
-def _chunk(rng: np.random.Generator, chosen: np.ndarray, frames: int, blend: bool) -> tuple[np.ndarray, np.ndarray]:
+def _chunk(
+    rng: np.random.Generator, chosen: np.ndarray, frames: int, blend: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions, contacts and which windows turned out well (n,); the others have to be drawn again."""
     body = Body.of(random_offsets(rng, len(chosen)))
     plan = _plans(rng, chosen, body, frames + 2 * PAD)
     if blend:
         _go_over(rng, plan, chosen, body)
     _add_style(rng, plan)
-    p = solve(plan, body)
+    p, strain = solve(plan, body)
     down = contact_of(plan, p)
-    p, down = _placed(rng, p[:, PAD:-PAD], down[:, PAD:-PAD])
-    return p.astype(np.float32), down.astype(np.float32)
+    stairs = np.ptp(plan.ground, axis=(1, 2)) > 0
+    p, down = _placed(rng, p[:, PAD:-PAD], down[:, PAD:-PAD], stairs)
+    good = _plausible(p) & (strain[:, PAD:-PAD].max(1) < MAX_STRAIN_M)
+    return p.astype(np.float32), down.astype(np.float32), good
 
 
 def _plans(rng: np.random.Generator, chosen: np.ndarray, body: Body, frames: int) -> Plan:
@@ -130,10 +138,14 @@ def _go_over(rng: np.random.Generator, plan: Plan, chosen: np.ndarray, body: Bod
     second = _plans(rng, following, body[going], frames)
     first = Plan(body[going], frames)
     first.curves = plan.rows(going)
-    low = np.array(["low" in actions[i].groups or "low" in actions[j].groups for i, j in zip(chosen[going], following)])
+    low = np.array([_near_floor(actions[i]) or _near_floor(actions[j]) for i, j in zip(chosen[going], following)])
     span = rng.uniform(0.8, 1.4, n) * np.where(low, 1.5, 1.0)
     join(first, second, rng.uniform(0.1, np.maximum(frames / 30 - 0.1 - span, 0.2)), span)
     plan.put(going, first)
+
+
+def _near_floor(action: Action) -> bool:
+    return bool({"hands", "back"} & set(action.groups))
 
 
 def _add_style(rng: np.random.Generator, plan: Plan) -> None:
@@ -148,14 +160,16 @@ def _add_style(rng: np.random.Generator, plan: Plan) -> None:
     bend[...] = 145 - np.logaddexp(0, (145 - bend) / 4) * 4
 
 
-def _placed(rng: np.random.Generator, p: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn each window to a random heading, mirror half of them, start at x = z = 0 with the lowest step at y = 0."""
+def _placed(
+    rng: np.random.Generator, p: np.ndarray, down: np.ndarray, stepped: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn each window to a random heading, mirror half of them, start at x = z = 0; stairs begin at y = 0."""
     n = len(p)
     angle = rng.uniform(0, 2 * np.pi, (n, 1, 1))
     c, s = np.cos(angle), np.sin(angle)
     p = p - p[:, :1, :1] * np.array([1.0, 0, 1.0])
     lowest = p[..., 1].min((1, 2))
-    p[..., 1] -= np.where(np.abs(lowest) > 0.05, lowest, 0)[:, None, None]
+    p[..., 1] -= np.where(stepped, lowest, 0)[:, None, None]
     flip = rng.random(n) < 0.5
     p[flip] = p[flip][:, :, list(BODY26.mirror)] * np.array([-1.0, 1, 1])
     down = np.where(flip[:, None, None], down[..., [2, 3, 0, 1]], down)

@@ -23,13 +23,19 @@ _REACH = 0.9965
 _FOLD = 0.29
 _MAX_DORSIFLEXION, _MAX_PLANTARFLEXION = 30.0, 48.0
 _ROUNDS = 3
+_TIPTOE_M = 0.0025
+_MAY_SINK_M = 0.16
 _KNEE_FLOOR = 0.055
 _FOOT_FLOOR = 0.03
 _TRUNK_FLOOR = 0.045
 
 
-def solve(plan: Plan, body: Body) -> np.ndarray:
-    """(n, T, 26, 3) positions in metres of a plan; raises its `swing` where a hanging foot would pierce the floor."""
+def solve(plan: Plan, body: Body) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (n, T, 26, 3) in metres of a plan, and its strain (n, T) in metres: how far it asked too much.
+
+    Strain is the distance by which a standing foot is missed or, beyond `_MAY_SINK_M`, the pelvis is pulled down to
+    reach both feet. The plan's `swing` is raised where a hanging foot would pierce the floor.
+    """
     pelvis = _turned(plan.yaw, plan.lean, plan.side) @ _rot("y", plan.roll)
     upper = _upper(plan, body, pelvis)
     hips = np.einsum("ntij,nsj->ntsi", pelvis, body.offsets[:, _LEGS["hip"]])
@@ -41,11 +47,16 @@ def solve(plan: Plan, body: Body) -> np.ndarray:
     ground = (1 - keep) * plan.root + keep * plan.com
     pitch = plan.foot_pitch.copy()
     height = plan.height.copy()
+    facing = np.stack([np.sin(np.radians(plan.yaw)), np.cos(np.radians(plan.yaw))], -1)
+    tiptoe = np.zeros_like(ground)
     for _ in range(_ROUNDS):
         root, legs = _stand(plan, body, pelvis, hips, ground, height, pitch)
         com = upper_com + sum(weights[i[0]] * (legs[k] - root[:, :, None]).sum(2) for k, i in _LEGS.items())
-        ground = (1 - keep) * plan.root + keep * (plan.com - com[..., ::2])
-        pitch += _heel_relief(plan, legs, pitch)
+        relief = _heel_relief(plan, legs, pitch)
+        pitch += relief
+        # Heels that had to rise take the weight on to the toes.
+        tiptoe += _TIPTOE_M * np.clip(relief, 0, None).mean(-1, keepdims=True) * facing
+        ground = (1 - keep) * plan.root + keep * (plan.com + tiptoe - com[..., ::2])
         low = np.minimum(legs["toe"][..., 1], legs["heel"][..., 1]) - plan.ground
         plan.swing[..., 1] += _softplus(clearance - low, 0.004) / np.maximum(plan.tied, 0.25)
         height += _softplus(_TRUNK_FLOOR - lowest - root[..., 1], 0.006)
@@ -55,7 +66,15 @@ def solve(plan: Plan, body: Body) -> np.ndarray:
     for part, i in _LEGS.items():
         positions[:, :, i] = legs[part]
     _place_hands(plan, positions, upper_hinge(plan, pelvis))
-    return positions
+    return positions, _strain(plan, legs, _ankles(plan, body, root, pitch), root, height)
+
+
+def _strain(
+    plan: Plan, legs: dict[str, np.ndarray], ankle: np.ndarray, root: np.ndarray, height: np.ndarray
+) -> np.ndarray:
+    standing = (plan.foot[..., 1] - plan.ground < 0.01) & (plan.tied < 0.05)
+    missed = np.where(standing, np.linalg.norm(legs["ankle"] - ankle, axis=-1), 0).max(-1)
+    return np.maximum(missed, height - root[..., 1] - _MAY_SINK_M)
 
 
 def contacts(plan: Plan, positions: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kinelift.skeleton import BODY26
-from kinelift.training.motion_plan import SIDE, Body, Plan, Timing, bump, chance, draw, wander
+from kinelift.training.motion_plan import SIDE, Body, Plan, Timing, bump, chance, draw, lean_com, wander
 from kinelift.training.stances import ANYTHING, RESTING, held_arms, look, stand
 from kinelift.training.steps import RUN_IN, Gait, speeds, walk_feet
 
@@ -115,6 +115,8 @@ def sit_floor(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     plan.shoulder_flex += (draw(rng, n, 0, 25) * (1 - behind))[..., None]
     _prop(rng, plan, behind, draw(rng, n, -0.42, -0.22))
     look(rng, plan)
+    lean_com(plan)
+    plan.balance = 0.0
     return plan
 
 
@@ -130,11 +132,19 @@ def _prop(rng: np.random.Generator, plan: Plan, weight: np.ndarray, z: np.ndarra
 
 
 def lie(rng: np.random.Generator, body: Body, frames: int) -> Plan:
-    """Lying on the back, the belly or a side, moving arms and legs, rolling over."""
+    """Lying on the back or a side, moving arms and legs, rolling over."""
+    return _lying(rng, body, frames, np.zeros((len(body), 1), bool))
+
+
+def lie_prone(rng: np.random.Generator, body: Body, frames: int) -> Plan:
+    """Lying on the belly or a side, arching, rolling over."""
+    return _lying(rng, body, frames, np.ones((len(body), 1), bool))
+
+
+def _lying(rng: np.random.Generator, body: Body, frames: int, prone: np.ndarray) -> Plan:
     n = len(body)
     plan = stand(rng, body, frames)
     plan.yaw = 0.0
-    prone = rng.random((n, 1)) < 0.3
     plan.lean = np.where(prone, 84.0, -88.0)
     _place(plan, np.zeros((n, 1)), np.zeros((n, 1)))
     plan.height = _SEAT
@@ -145,8 +155,9 @@ def lie(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     rolls = np.where(rng.random((n, 1)) < 0.5, rolls[:, :1], rolls)
     roll = timing(rolls) * turned
     plan.roll = roll
-    plan.height += (body.hip[:, None] + 0.02) * np.abs(np.sin(np.radians(roll)))
-    plan.spine_side += 18 * np.sin(np.radians(roll))
+    left_down = np.sin(np.radians(roll)) * np.where(prone, -1.0, 1.0)
+    plan.height += (body.hip[:, None] + 0.02) * np.abs(left_down)
+    plan.spine_side += 18 * left_down
     legs = rng.uniform((0, -2, 0), (80, 28, 115), (n, count, 2, 3)) * rng.uniform(0, 1, (n, 1, 1, 1)) ** 0.7
     legs[:, :, 1] = np.where(rng.random((n, 1, 1)) < 0.5, legs[:, :, 0], legs[:, :, 1])
     legs = timing(legs)
@@ -155,22 +166,24 @@ def lie(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     plan.neck_flex += np.where(prone, draw(rng, n, -35, 5), draw(rng, n, -8, 28))
     for side in range(2):
         knee = np.where(prone, legs[:, :, side, 2], np.maximum(legs[:, :, side, 2], 1.1 * legs[:, :, side, 0]))
-        _leg_of_pelvis(plan, body, side, down * legs[:, :, side, 0] + 4, legs[:, :, side, 1], np.clip(knee + 6, 0, 135))
+        out = legs[:, :, side, 1] * (1 - 0.85 * np.abs(left_down))
+        _leg_of_pelvis(plan, body, side, down * legs[:, :, side, 0] + 4, out, np.clip(knee + 6, 0, 135))
     held_arms(rng, plan, (*ANYTHING, "high", "relaxed"), 0.5)
-    _arms_on_floor(plan, prone, roll)
+    _arms_on_floor(plan, prone, left_down)
     plan.hang = 0.0
     look(rng, plan, 0.8)
     return plan
 
 
-def _arms_on_floor(plan: Plan, prone: np.ndarray, roll: np.ndarray) -> None:
+def _arms_on_floor(plan: Plan, prone: np.ndarray, left_down: np.ndarray) -> None:
     """Keep the arms of a lying body out of the floor: near its plane unless overhead or, on the back, in the air."""
     flex = plan.shoulder_flex.copy()
     aloft = 1 / (1 + np.exp(-(flex - 60) / 8))
     level = 10 + 0.25 * flex - 12 * prone[..., None]
     flex = aloft * flex + (1 - aloft) * level
-    under = np.clip(SIDE * np.sin(np.radians(roll))[..., None], 0, 1)
+    under = np.clip(SIDE * left_down[..., None], 0, 1)
     plan.shoulder_flex = flex + under * (85 - flex)
+    plan.shoulder_abduct -= under * (plan.shoulder_abduct + 8)
 
 
 def _leg_of_pelvis(plan: Plan, body: Body, side: int, flex: np.ndarray, abduct: np.ndarray, knee: np.ndarray) -> None:

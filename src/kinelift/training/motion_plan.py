@@ -249,14 +249,22 @@ class Loop:
         return np.where(self.index % self.keys == key, self.u, -1.0)
 
 
-def lean_com(plan: Plan, prefer: np.ndarray | float = 0.5, smooth: float = 0.0) -> None:
-    """Put the centre of mass over the standing feet: `prefer` (n, T) of it on the left where both stand."""
-    up = np.clip(np.maximum(plan.foot[..., 1] / 0.02, 3 * plan.tied), 0, 1)
-    up = gaussian_filter1d(maximum_filter1d(up, 9, axis=1), 4.0, axis=1)
+def lean_com(plan: Plan, prefer: np.ndarray | float = 0.5, smooth: float = 0.0, unload: float = 1.0) -> None:
+    """Put the centre of mass over the standing feet.
+
+    Args:
+        plan: Changed in place: com and balance.
+        prefer: (n, T) share of the weight on the left foot where both stand.
+        smooth: Frames by which the centre of mass is smoothed.
+        unload: How far a lifted foot's place stops to count; below 1 the body falls into its step.
+    """
+    up = np.clip(np.maximum((plan.foot[..., 1] - plan.ground) / 0.02, 3 * plan.tied), 0, 1)
+    up = unload * gaussian_filter1d(maximum_filter1d(up, 9, axis=1), 4.0, axis=1)
     share = np.stack(np.broadcast_arrays(prefer, 1 - np.asarray(prefer)), -1) * (1.0001 - up)
     share = share / share.sum(-1, keepdims=True)
     yaw = np.radians(plan.foot_yaw)
-    ahead = 0.022 * STATURE_PRIOR_M * np.stack([np.sin(yaw), np.cos(yaw)], -1)
+    forward = 0.022 * STATURE_PRIOR_M + 0.08 * minjerk(plan.foot_pitch / 30)
+    ahead = forward[..., None] * np.stack([np.sin(yaw), np.cos(yaw)], -1)
     com = (share[..., None] * (plan.foot[..., ::2] + ahead)).sum(2)
     plan.com = gaussian_filter1d(com, smooth, axis=1) if smooth else com
     plan.balance = 1.0

@@ -120,7 +120,7 @@ def standing(rng: np.random.Generator, body: Body, frames: int) -> Plan:
 def weight_shift(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     """Wide sways from side to side, knees giving way."""
     n = len(body)
-    plan = stand(rng, body, frames, (0.08, 0.4))
+    plan = stand(rng, body, frames, (0.08, 0.3))
     shift_weight(rng, plan, 0.35)
     give = Timing(rng, n, frames).reps(rng)
     plan.height -= draw(rng, n, 0, 0.12) * give
@@ -193,7 +193,7 @@ def lunge(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     timing = Timing(rng, n, frames, (0.55, 1.3), (0.0, 0.6))
     down = timing.reps(rng)
     stepping = rng.random((n, 1)) < 0.5
-    size = rng.uniform(0.5, 0.9, (n, 1))
+    size = rng.uniform(0.45, 0.85, (n, 1))
     turn = np.radians(rng.choice([0.0, 0.0, 0.0, 180.0, 75.0], (n, 1)) + rng.normal(0, 12, (n, 1)))
     aside = np.abs(np.sin(turn))
     out = np.where(stepping, minjerk(down / 0.55), 1.0)
@@ -213,7 +213,7 @@ def lunge(rng: np.random.Generator, body: Body, frames: int) -> Plan:
     plan.side += 5 * np.sin(turn) * sink
     held_arms(rng, plan, ("relaxed", "hips", "front", "high", "aside", "guard", "point", "folded"), 0.5)
     reach = 0.5 + 0.18 * np.cos(turn) * out * draw(rng, n, 0, 1) + 0.35 * aside * sink
-    lean_com(plan, np.clip(reach, 0.1, 0.9))
+    lean_com(plan, np.clip(reach, 0.1, 0.9), 2.0, 0.5)
     return plan
 
 
