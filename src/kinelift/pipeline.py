@@ -116,7 +116,9 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         mended, repairs = repair(visible)
         body = mapped(mended, BODY26)
         tell("lift", 0, 1)
-        lifted = averaged(_lift(lifter, mapped(mended, lifter.skeleton), camera), body, camera)
+        lifted = _lift(lifter, mapped(mended, lifter.skeleton), camera)
+        if not getattr(lifter, "reads_own_3d", False):
+            lifted = averaged(lifted, body, camera)
         tell("solve", 0, 1)
         height, scale_source = _height(path, options, stored)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))

@@ -84,7 +84,8 @@ class Renderer:
         hit, where = self._trace(parts)
         rows, columns = where
         inner = (slice(rows.start - y0 * s, rows.stop - y0 * s), slice(columns.start - x0 * s, columns.stop - x0 * s))
-        color[inner][hit.mask] = self._shade(parts, hit, shadow)
+        if hit.mask.any():
+            color[inner][hit.mask] = self._shade(parts, hit, shadow)
         covered = np.zeros(color.shape[:2], np.float32)
         covered[inner] = hit.mask
         coarse = (slice(y0, y1), slice(x0, x1))

@@ -22,6 +22,7 @@ def quality(motion: Motion, camera: Camera, pose: Pose2D, lifted: Lifted) -> dic
     miss = np.linalg.norm(camera.project(positions) - pose.xy, axis=-1)[:, limbs]
     miss = np.where(pose.seen[:, limbs], miss, np.nan)
     seen = np.isfinite(miss)
+    watched = motion.observed if motion.observed.any() else slice(None)
     seconds = float(motion.times[-1] - motion.times[0])
     return {
         "frames": len(motion.times),
@@ -37,7 +38,7 @@ def quality(motion: Motion, camera: Camera, pose: Pose2D, lifted: Lifted) -> dic
         "lifter_bone_variation_percent": _bone_variation(lifted.positions, lifted.skeleton.parents),
         "root": root_path(motion),
         "steps": steps(motion),
-        "median_sigma_mm": round(1000 * float(np.median(motion.sigma_m[:, limbs])), 1),
+        "median_sigma_mm": round(1000 * float(np.median(motion.sigma_m[watched][:, limbs])), 1),
     }
 
 

@@ -17,10 +17,12 @@ from kinelift.datasets.mocap import Clip, contact_labels
 from kinelift.kinematics import reference_offsets, rotvec_to_matrix
 from kinelift.render import Look, Renderer
 from kinelift.skeleton import BODY26
+from kinelift.training.actions import generate_actions
 from kinelift.training.generate import generate
 from kinelift.training.views import add_extremities, mirrored, swap_halves, vary_bodies, windows
 
 KINDS = ("generated", "mocap")
+_ACTIONS_SHARE = 0.65
 FRAMES = 128  # at 30 fps, before half of the clips lose every other one
 _B = BODY26.index
 _TRIES = 60
@@ -127,6 +129,9 @@ def random_scene(rng: np.random.Generator, kind: str, clips: list[Clip]) -> Scen
 
 def _motion(rng: np.random.Generator, kind: str, clips: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
     """Positions (T, 26, 3) and contacts (T, 4) at 30 fps."""
+    if kind == "generated" and rng.random() < _ACTIONS_SHARE:
+        acted, contact = generate_actions(rng, 1, FRAMES)
+        return acted[0].astype(np.float64), contact[0]
     if kind == "generated":
         made = generate(rng, 1, FRAMES)[0].astype(np.float64)
         return made, contact_labels(made, 30.0)
