@@ -166,8 +166,9 @@ class Steps(torch.utils.data.IterableDataset):
 def read_sources(config: Config, clips: list[Clip], detected: Detected | None) -> Sources:
     """Mocap and rendered clips, and made motion drawn from the run's seed."""
     rng = np.random.default_rng(config.seed)
-    random = np.concatenate([generate(rng, 500, config.frames) for _ in range(max(config.random // 500, 1))])
-    return Sources(clips, random, generate_actions(rng, config.actions, 240), detected)
+    parts = [min(500, config.random - i) for i in range(0, config.random, 500)]
+    random = np.concatenate([generate(rng, n, config.frames) for n in parts]) if parts else None
+    return Sources(clips, random, generate_actions(rng, config.actions, 240) if config.actions else None, detected)
 
 
 def _optimisers(net: torch.nn.Module, config: Config) -> list[torch.optim.Optimizer]:

@@ -54,13 +54,13 @@ class Sources:
 
     Attributes:
         clips: Motion capture.
-        random: (M, T, 26, 3) generated motion, every angle by itself.
+        random: (M, T, 26, 3) generated motion, every angle by itself; None: none.
         actions: (N, L, 26, 3) generated actions, and their contacts (N, L, 4).
         detected: What a detector said of rendered clips.
     """
 
     clips: list[Clip]
-    random: np.ndarray
+    random: np.ndarray | None = None
     actions: tuple[np.ndarray, np.ndarray] | None = None
     detected: Detected | None = None
 
@@ -261,11 +261,13 @@ def make_batch(rng: np.random.Generator, sources: Sources, n: int, frames: int) 
     """A training batch of n windows: mocap, generated actions, random angles, and rendered clips if there are any."""
     seen = 0 if sources.detected is None else round(n * DETECTED_SHARE)
     acted = 0 if sources.actions is None else round((n - seen) * ACTIONS_SHARE)
-    drawn = round((n - seen) * RANDOM_SHARE)
+    drawn = 0 if sources.random is None else round((n - seen) * RANDOM_SHARE)
     p, contact = windows(rng, sources.clips, n - seen - acted - drawn, frames)
     p = vary_bodies(rng, swap_halves(rng, add_extremities(rng, p.astype(np.float64))), forearm=1.15)
-    g = sources.random[rng.integers(0, len(sources.random), drawn)][:, :frames].astype(np.float64)
-    parts = [(p, contact), (g, contact_labels(g, 30.0))]
+    parts = [(p, contact)]
+    if sources.random is not None:
+        g = sources.random[rng.integers(0, len(sources.random), drawn)][:, :frames].astype(np.float64)
+        parts.append((g, contact_labels(g, 30.0)))
     if sources.actions is not None:
         parts.append(_cut(rng, *sources.actions, acted, frames))
     p, contact = (np.concatenate(x) for x in zip(*parts, strict=True))
