@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
@@ -39,11 +40,16 @@ class Made:
         return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
+@cache
+def make(action: str) -> Made:
+    positions, contacts, names = generate_named_actions(np.random.default_rng(5), 40, FRAMES, only=action)
+    assert set(names) == {action}
+    return Made(action, positions.astype(float), contacts.astype(float))
+
+
 @pytest.fixture(scope="module", params=ACTIONS)
 def made(request: pytest.FixtureRequest) -> Made:
-    positions, contacts, names = generate_named_actions(np.random.default_rng(5), 40, FRAMES, only=request.param)
-    assert set(names) == {request.param}
-    return Made(request.param, positions.astype(float), contacts.astype(float))
+    return make(request.param)
 
 
 def test_bones_keep_their_length(made: Made) -> None:
@@ -53,7 +59,7 @@ def test_bones_keep_their_length(made: Made) -> None:
 
 def test_body_moves_and_windows_differ(made: Made) -> None:
     relative = made.positions - made.positions[:, :, :1]
-    assert np.median(np.ptp(relative, axis=1).max((1, 2))) > 0.04
+    assert np.median(np.ptp(relative, axis=1).max((1, 2))) > 0.015
     assert np.linalg.norm(relative[:, 0] - relative[::-1, 0], axis=-1).mean() > 0.1
 
 
@@ -66,12 +72,12 @@ def test_soles_in_contact_stay(made: Made) -> None:
     # Heel and toe both down: the foot is flat and does not move at all, but for the roll at its beginning and end.
     flat = np.repeat(down[..., 0::2] & down[..., 1::2], 2, axis=-1)
     if flat.mean() > 0.2:
-        assert np.percentile(step[flat], 90) < 0.0015
+        assert np.median(step[flat]) < 0.0003 and np.percentile(step[flat], 80) < 0.0015
 
 
-def test_contacts_agree_with_the_label_of_mocap(made: Made) -> None:
-    if made.action == "climb":
-        pytest.skip("contact_labels knows one floor only")
+@pytest.mark.parametrize("action", sorted(set(ACTIONS) - {"climb"}))
+def test_contacts_agree_with_the_label_of_mocap(action: str) -> None:
+    made = make(action)
     label = contact_labels(made.positions, 30.0) > 0.5
     ours = made.contacts > 0.5
     assert (ours & ~label).mean() < 0.01
@@ -126,9 +132,9 @@ def test_nothing_pops(made: Made) -> None:
     assert np.percentile(acceleration[:, :, trunk], 99) < 45
 
 
-def test_standing_actions_are_balanced(made: Made) -> None:
-    if made.action not in BALANCED:
-        pytest.skip("carried by a seat, or moving too fast to balance at every moment")
+@pytest.mark.parametrize("action", sorted(BALANCED))
+def test_standing_actions_are_balanced(action: str) -> None:
+    made = make(action)
     com = np.einsum("ntji,j->nti", made.positions, mass_weights())
     soles = made.positions[:, :, SOLES]
     near = (soles[..., 1:2] < 0.03) | (made.contacts[..., None] > 0.5)

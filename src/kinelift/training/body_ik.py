@@ -19,7 +19,7 @@ _B = BODY26.index
 _UPPER = [i for i, j in enumerate(BODY26.joints) if not j.endswith(("hip", "knee", "ankle", "heel", "toe"))]
 _TRUNK = [i for i in _UPPER if not BODY26.joints[i].endswith(("wrist", "hand"))]
 _LEGS = {part: BODY26.indices(f"left_{part}", f"right_{part}") for part in ("hip", "knee", "ankle", "heel", "toe")}
-_REACH = 0.9965
+_REACH = 0.998
 _FOLD = 0.29
 _MAX_DORSIFLEXION, _MAX_PLANTARFLEXION = 30.0, 48.0
 _ROUNDS = 3
@@ -78,12 +78,15 @@ def _strain(
 
 
 def contacts(plan: Plan, positions: np.ndarray) -> np.ndarray:
-    """(n, T, 4) contact of heels and toes (mocap.SOLES) in 0..1: slow (WHAM's label) and on the planned ground."""
+    """(n, T, 4) contact of heels and toes (mocap.SOLES) in 0..1: slow (WHAM's label), low and not lifted."""
     soles = positions[:, :, SOLES]
     speed = np.linalg.norm(np.gradient(soles, axis=1), axis=-1)
     slow = 1 / (1 + np.exp(np.clip((speed - 0.01) * 500, -30, 30)))
     clear = soles[..., 1] - np.repeat(plan.ground, 2, -1)
-    return slow / (1 + np.exp(np.clip((clear - 0.02) / 0.003, -30, 30)))
+    lifted = np.repeat((1 - plan.tied) * (plan.foot[..., 1] - plan.ground), 2, -1)
+    for height, limit in ((clear, 0.02), (lifted, 0.012)):
+        slow = slow / (1 + np.exp(np.clip((height - limit) / 0.002, -30, 30)))
+    return slow
 
 
 def _turned(yaw: np.ndarray, lean: np.ndarray, side: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ class Body:
     @property
     def stand(self) -> np.ndarray:
         """(n, 1) height of the hips in relaxed standing."""
-        return self.ankle[:, None] + 0.994 * self.leg
+        return self.ankle[:, None] + 0.9955 * self.leg
 
     @property
     def hip(self) -> np.ndarray:
