@@ -181,8 +181,13 @@ def test_favoured_undoes_what_an_aimed_camera_and_another_scale_do(end_to_end, w
     own = 0.8 * np.einsum("tji,tnj->tni", aim(hips[:, :2] / hips[:, 2:]), true - hips[:, None])
     given = end_to_end.camera_errors(own[:, LIMBS], true[:, LIMBS])
     assert given["mpjpe"] > 50 and given["pa"] == pytest.approx(0, abs=1e-6)
-    found = end_to_end.favoured(own, true)
-    assert found == pytest.approx(true - hips[:, None], abs=1e-9)
+    assert end_to_end.favoured(own, true) == pytest.approx(true - hips[:, None], abs=1e-9)
+    assert end_to_end.to_true_bones(own, true) == pytest.approx(own / 0.8)
+    unseen = own.copy()
+    unseen[3:6] = np.nan
+    for fitted in (end_to_end.favoured, end_to_end.to_true_bones):
+        assert fitted(unseen, true) == pytest.approx(np.where(np.isnan(unseen), np.nan, fitted(own, true)), nan_ok=True)
+        assert np.isnan(fitted(np.full_like(own, np.nan), true)).all()
 
 
 def test_a_clip_is_the_same_whichever_others_are_made(filmed, clip):
