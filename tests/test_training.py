@@ -234,7 +234,9 @@ def test_a_clips_length_is_free(net):
 
 def test_outputs_are_root_relative_with_unit_gravity(net):
     with torch.no_grad():
-        positions, log_sigma, gravity, contact, distance = net(torch.randn(2, 40, FEATURES), torch.zeros(2, 40, OPINION))
+        positions, log_sigma, gravity, contact, distance = net(
+            torch.randn(2, 40, FEATURES), torch.zeros(2, 40, OPINION)
+        )
     assert distance.shape == (2, 40) and (distance > 0).all()
     assert positions.shape == (2, 40, 26, 3) and log_sigma.shape == (2, 40, 26) and contact.shape == (2, 40, 4)
     assert (positions[:, :, 0] == 0).all()
@@ -295,6 +297,8 @@ def test_the_exported_lifter_is_the_trained_network(program):
     state = torch.load(folder / "whole" / "checkpoint.pt", weights_only=True)
     net = temporal.TemporalNet(state["config"]["channels"]).eval()
     net.load_state_dict(state["net"])
+    clips = [c for c in temporal.read_clips([folder / "mocap.npz"]) if temporal.held_out(c)]
+    net = temporal.calibrated(net, temporal.validation_batches(clips or temporal.read_clips([folder]), None))
     x, none = torch.randn(2, 77, FEATURES), torch.zeros(2, 77, OPINION)
     session = ort.InferenceSession(lifter, providers=["CPUExecutionProvider"])
     got = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"features": x.numpy()}), strict=True))
@@ -393,3 +397,27 @@ def test_held_out_clips_are_about_one_in_eight_and_always_the_same():
     assert 0.08 < np.mean(first) < 0.17
     other = [Clip(c.name, np.ones((2, 26, 3)), 30.0) for c in clips]  # by its name, not by what is in it
     assert [held_out(c) for c in other] == first
+
+
+def test_sigma_is_calibrated_and_contact_set_where_its_f1_is_best(program, made):
+    """Afterwards nine in ten errors lie inside the 90 % ball; positions stay; the better threshold is kept."""
+    from kinelift import metrics
+
+    temporal = program[0]
+    torch.manual_seed(1)
+    net = temporal.TemporalNet(16)
+    with torch.no_grad():
+        net.head.bias[4 * 26 + 3 : 4 * 26 + 7] -= 1.0
+    checks = {"a": observe(rng(), made, contact_labels(made, 30))}
+    better = temporal.calibrated(net, checks)
+    batch = checks["a"]
+    inputs = torch.from_numpy(batch.features), torch.from_numpy(batch.opinion)
+    with torch.no_grad():
+        before, after = net.eval()(*inputs), better(*inputs)
+    torch.testing.assert_close(after.positions, before.positions)
+    limbs = BODY26.indices(*metrics.LIMBS)
+    error = (after.positions - torch.from_numpy(batch.positions)).norm(dim=-1)[:, :, limbs]
+    inside = (error < 2.5003 * after.log_sigma.exp()[:, :, limbs]).float().mean()
+    assert inside == pytest.approx(0.9, abs=0.005)
+    touch = batch.contact > 0.5
+    assert metrics.f1(after.contact.numpy() > 0, touch) >= metrics.f1(before.contact.numpy() > 0, touch)
