@@ -208,11 +208,25 @@ def test_the_networks_word_is_turned_from_the_aimed_to_the_real_camera(rays_file
     lifted = OnnxLifter(rays_file).lift(pose_of(still), Camera.from_focal(900, SIZE))
     hips = still[0, BODY26.indices("left_hip", "right_hip")]
     R = aim((hips[:, :2] / hips[:, 2:]).mean(0))
-    np.testing.assert_allclose(lifted.positions[7], SAID.reshape(26, 3) @ R.T, atol=1e-6)
+    said = SAID.reshape(26, 3)
+    both = (said + said[list(BODY26.mirror)] * [-1, 1, 1]) / 2  # asked about the mirror image too, and averaged
+    np.testing.assert_allclose(lifted.positions[7], both @ R.T, atol=1e-6)
     np.testing.assert_allclose(lifted.gravity[7], R @ [0, 0.6, 0.8], atol=1e-6)
     np.testing.assert_allclose(lifted.contact, 0.7, atol=1e-6)
     np.testing.assert_allclose(np.log(lifted.sigma[:, 0]), features_of(still)[0][0, :, 63], atol=1e-5)
     assert lifted.scale == "metric" and lifted.skeleton is BODY26
+
+
+def test_a_mirrored_person_is_lifted_to_the_mirrored_pose(person):
+    mirror, lifter = list(BODY26.mirror), load_lifter("temporal")
+    w = SIZE[0] - 1
+    camera = Camera.from_focal(900, SIZE)
+    a = pose_of(person)
+    b = a.replaced(xy=a.xy[:, mirror] * [-1, 1] + [w, 0], confidence=a.confidence[:, mirror])
+    one, other = lifter.lift(a, camera), lifter.lift(b, camera)
+    np.testing.assert_allclose(other.positions, one.positions[:, mirror] * [-1, 1, 1], atol=1e-4)
+    np.testing.assert_allclose(other.sigma, one.sigma[:, mirror], atol=1e-4)
+    np.testing.assert_allclose(other.contact, one.contact[:, [2, 3, 0, 1]], atol=1e-4)
 
 
 def test_zooming_changes_nothing(rays_file, person):

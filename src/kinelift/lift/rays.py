@@ -102,5 +102,5 @@ def encode_opinion(positions: np.ndarray, given: np.ndarray) -> np.ndarray:
     scale = np.zeros(len(p))
     scale[known] = np.nanmedian(ratio[known], axis=1)
     relative = np.where(use[..., None], (p - p[:, :, :1]) * scale[:, None, None, None], 0.0)
-    flag = (use.any(-1) & known[:, None])[..., None]
+    flag = np.asarray(use.any(-1) & known[:, None])[..., None]
     return np.concatenate([input_joints(relative).reshape(*p.shape[:2], -1), flag], -1).astype(np.float32)

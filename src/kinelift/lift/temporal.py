@@ -8,7 +8,7 @@ import numpy as np
 
 from kinelift.camera import Camera
 from kinelift.errors import InputError
-from kinelift.lift.rays import OPINION, RATE_HZ, encode, encode_opinion, input_joints
+from kinelift.lift.rays import RATE_HZ, encode, encode_opinion, input_joints
 from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
 
@@ -49,42 +49,57 @@ def resampled_rays(pose: Pose2D, camera: Camera, grid: np.ndarray) -> tuple[np.n
     return _at(grid, pose.times, filled), confidence
 
 
-def resampled_own(pose: Pose2D, grid: np.ndarray) -> np.ndarray:
-    """Features (1, G, 64) of the detector's own 3D at `grid` times; zeros where it gives none."""
+def resampled_own(pose: Pose2D, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The detector's own 3D (G, J, 3) at `grid` times, and where it is given (G, J)."""
+    shape = (len(grid), len(pose.skeleton))
     if pose.detector_3d is None:
-        return np.zeros((1, len(grid), OPINION), np.float32)
+        return np.zeros((*shape, 3)), np.zeros(shape, bool)
     given = np.isfinite(pose.detector_3d).all(-1) & pose.seen
     given &= given[:, :1]
     own = _at(grid, pose.times, np.where(given[..., None], pose.detector_3d, 0.0))
-    return encode_opinion(own[None], (_at(grid, pose.times, given.astype(float)) > 0.999)[None])
+    return own, _at(grid, pose.times, given.astype(float)) > 0.999
+
+
+_MIRROR = np.array(BODY26.mirror)
+_X = np.array([-1.0, 1.0, 1.0])
+
+
+def _both_ways(x: np.ndarray) -> np.ndarray:
+    """(2, T, 26, ...) of (T, 26, ...): as it is, and in a mirror; the last axis, if any, is x, y or x, y, z."""
+    other = x[:, _MIRROR]
+    return np.stack([x, other * _X[: x.shape[2]] if x.ndim == 3 else other])
 
 
 def lift_rays(session: Any, pose: Pose2D, camera: Camera) -> Lifted:
-    """Run a network of the `rays` layout over a clip of body26 key points."""
+    """Run a network of the `rays` layout over a clip of body26 key points, and its mirror image; the mean of both."""
     grid = regular_times(pose.times)
-    rays, confidence = resampled_rays(pose, camera, grid)
-    features, R = encode(input_joints(rays[None]), input_joints(confidence[None, ..., None])[..., 0])
+    rays, confidence = (_both_ways(x) for x in resampled_rays(pose, camera, grid))
+    features, R = encode(input_joints(rays), input_joints(confidence[..., None])[..., 0])
     inputs = {"features": features}
     if any(i.name == "opinion" for i in session.get_inputs()):
-        inputs["opinion"] = resampled_own(pose, grid)
-    said = dict(zip([o.name for o in session.get_outputs()], session.run(None, inputs), strict=True))
+        inputs["opinion"] = encode_opinion(*(_both_ways(x) for x in resampled_own(pose, grid)))
+    names = [o.name for o in session.get_outputs()]
+    runs = [session.run(None, {k: v[i : i + 1] for k, v in inputs.items()}) for i in range(2)]
+    said = {name: np.concatenate([run[k] for run in runs]) for k, name in enumerate(names)}
     for name, values in said.items():
         if not np.isfinite(values).all():
             raise InputError(f"the lifter's output '{name}' is not finite")
 
-    def back(x: np.ndarray) -> np.ndarray:
-        return _at(pose.times, grid, x)
+    def mean(x: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+        return _at(pose.times, grid, (x.astype(float) + mirrored) / 2)
 
-    positions = back(np.einsum("tij,tnj->tni", R[0], said["positions"][0].astype(float)))
-    gravity = back(np.einsum("tij,tj->ti", R[0], said["gravity"][0].astype(float)))
-    gravity /= np.maximum(np.linalg.norm(gravity, axis=-1, keepdims=True), 1e-9)
+    positions = np.einsum("btij,btnj->btni", R, said["positions"])
+    gravity = np.einsum("btij,btj->bti", R, said["gravity"])
+    down = mean(gravity[0], gravity[1] * _X)
+    sigma, contact = said["sigma"], said["contact"]
+    depth = said["distance"] * R[..., 2, 2] if "distance" in said else None
     return Lifted(
         BODY26,
-        positions,
+        mean(positions[0], positions[1][:, _MIRROR] * _X),
         pose.times,
         "metric",
-        sigma=back(said["sigma"][0].astype(float)),
-        gravity=gravity,
-        contact=np.clip(back(said["contact"][0].astype(float)), 0, 1),
-        depth_cue=back(said["distance"][0] * R[0, :, 2, 2]) if "distance" in said else None,
+        sigma=mean(sigma[0], sigma[1][:, _MIRROR]),
+        gravity=down / np.maximum(np.linalg.norm(down, axis=-1, keepdims=True), 1e-9),
+        contact=np.clip(mean(contact[0], contact[1][:, [2, 3, 0, 1]]), 0, 1),
+        depth_cue=None if depth is None else mean(depth[0], depth[1]),
     )
