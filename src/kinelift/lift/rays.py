@@ -98,7 +98,7 @@ def encode_opinion(positions: np.ndarray, given: np.ndarray) -> np.ndarray:
     measured = use[:, :, _LIMB_BONES] & use[:, :, _LIMB_PARENTS] & (bones > 0.02)
     rest = np.linalg.norm(reference_offsets()[_LIMB_BONES], axis=-1)
     ratio = np.where(measured, rest / np.maximum(bones, 1e-6), np.nan).reshape(len(p), -1)
-    known = np.isfinite(ratio).any(1)
+    known: np.ndarray = np.asarray(np.isfinite(ratio).any(1))
     scale = np.zeros(len(p))
     scale[known] = np.nanmedian(ratio[known], axis=1)
     relative = np.where(use[..., None], (p - p[:, :, :1]) * scale[:, None, None, None], 0.0)
