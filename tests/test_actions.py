@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kinelift.datasets.mocap import SOLES, contact_labels
+from kinelift.errors import UnknownNameError
 from kinelift.kinematics import bone_lengths, mass_weights
 from kinelift.skeleton import BODY26
 from kinelift.training import actions, stances
@@ -243,3 +244,8 @@ def test_plan_rejects_unknown_curves() -> None:
         _ = plan.tail
     with pytest.raises(KeyError):
         plan.tail = 1.0
+
+
+def test_unknown_action_is_named_with_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"cartwheel.*walk"):
+        generate_named_actions(np.random.default_rng(0), 1, 8, only="cartwheel")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kinelift.errors import UnknownNameError
 from kinelift.skeleton import BODY26
 from kinelift.training import floor_actions, sports, stances, steps
 from kinelift.training.body_ik import contacts as contact_of
@@ -24,7 +25,7 @@ MAX_ACCELERATION = 320.0
 MAX_DEPTH_M = 0.005
 # No leg misses its foot's spot by more, see body_ik.solve.
 MAX_STRAIN_M = 0.012
-_CHUNK = 128
+_CHUNK = 256
 _BLEND_SHARE = 0.2
 # Degrees by which people differ.
 _STYLE = {"spine_flex": 3.0, "spine_side": 1.5, "neck_flex": 4.0, "neck_side": 2.0, "lean": 2.0}
@@ -78,11 +79,16 @@ def generate_actions(rng: np.random.Generator, n: int, frames: int) -> tuple[np.
 def generate_named_actions(
     rng: np.random.Generator, n: int, frames: int, only: str | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Like `generate_actions`, with each window's action (n,) by name; `only` makes one action, unblended."""
+    """Like `generate_actions`, with the name (n,) of the action that each window begins with.
+
+    `only` makes one action, without going over into others. Raises `UnknownNameError`.
+    """
     names = np.array(list(ACTIONS))
     share = np.array([a.share for a in ACTIONS.values()])
     chosen = rng.choice(len(names), n, p=share / share.sum())
     if only is not None:
+        if only not in ACTIONS:
+            raise UnknownNameError("action", only, ACTIONS)
         chosen[:] = list(ACTIONS).index(only)
     positions = np.empty((n, frames, len(BODY26), 3), np.float32)
     contacts = np.empty((n, frames, 4), np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 
 from kinelift.datasets.mocap import SOLES
-from kinelift.kinematics import mass_weights, shortest_arc
+from kinelift.kinematics import mass_weights
 from kinelift.skeleton import BODY26
 from kinelift.training.generate import _rot
 from kinelift.training.motion_plan import SIDE, Body, Plan
@@ -73,20 +73,28 @@ def _strain(
     plan: Plan, legs: dict[str, np.ndarray], ankle: np.ndarray, root: np.ndarray, height: np.ndarray
 ) -> np.ndarray:
     standing = (plan.foot[..., 1] - plan.ground < 0.01) & (plan.tied < 0.05)
-    missed = np.where(standing, np.linalg.norm(legs["ankle"] - ankle, axis=-1), 0).max(-1)
+    missed = np.where(standing, _length(legs["ankle"] - ankle), 0).max(-1)
     return np.maximum(missed, height - root[..., 1] - _MAY_SINK_M)
 
 
 def contacts(plan: Plan, positions: np.ndarray) -> np.ndarray:
     """(n, T, 4) contact of heels and toes (mocap.SOLES) in 0..1: slow (WHAM's label), low and not lifted."""
     soles = positions[:, :, SOLES]
-    speed = np.linalg.norm(np.gradient(soles, axis=1), axis=-1)
+    speed = _length(np.gradient(soles, axis=1))
     slow = 1 / (1 + np.exp(np.clip((speed - 0.01) * 500, -30, 30)))
     clear = soles[..., 1] - np.repeat(plan.ground, 2, -1)
     lifted = np.repeat((1 - plan.tied) * (plan.foot[..., 1] - plan.ground), 2, -1)
     for height, limit in ((clear, 0.02), (lifted, 0.012)):
         slow = slow / (1 + np.exp(np.clip((height - limit) / 0.002, -30, 30)))
     return slow
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("...i,...i->...", a, b)
+
+
+def _length(v: np.ndarray) -> np.ndarray:
+    return np.sqrt(_dot(v, v))
 
 
 def _turned(yaw: np.ndarray, lean: np.ndarray, side: np.ndarray) -> np.ndarray:
@@ -141,7 +149,7 @@ def _stand(
     ankle = _ankles(plan, body, root, pitch)
     reach = (_REACH * body.leg)[..., None]
     away = (root[:, :, None] + hips - ankle)[..., ::2]
-    room = np.sqrt(np.maximum(reach**2 - (away**2).sum(-1), 0.02))
+    room = np.sqrt(np.maximum(reach**2 - _dot(away, away), 0.02))
     limit = ankle[..., 1] + room - hips[..., 1] + 9 * plan.tied + 2.5 * (plan.foot[..., 1] - plan.ground)
     height = np.minimum(height, limit.min(-1))
     root[..., 1] = gaussian_filter1d(minimum_filter1d(height, 5, axis=1), 1.2, axis=1, radius=2)
@@ -158,6 +166,8 @@ def _ankles(plan: Plan, body: Body, root: np.ndarray, pitch: np.ndarray) -> np.n
     up = y - (y * np.cos(tilt) - z * np.sin(tilt)) - y
     ahead = z - (y * np.sin(tilt) + z * np.cos(tilt))
     stand = plan.foot + np.stack([ahead * np.sin(yaw), up, ahead * np.cos(yaw)], -1)
+    if not plan.tied.any():
+        return stand
     turn = _rot("y", plan.yaw)
     hang = root[:, :, None] + np.einsum("ntij,ntsj->ntsi", turn, plan.swing)
     w = plan.tied[..., None]
@@ -170,7 +180,7 @@ def _legs(
     """Two-bone legs (n, T, 2, 3) by joint; an ankle out of reach is pulled in along its line to the hip."""
     thigh, shank = body.thigh[:, None, None], body.shank[:, None, None]
     line = ankle - hip
-    far = np.linalg.norm(line, axis=-1)
+    far = _length(line)
     distance = np.clip(far, _FOLD * (thigh + shank), 0.9995 * (thigh + shank))
     down = line / np.maximum(far, 1e-6)[..., None]
     ankle = hip + distance[..., None] * down
@@ -193,11 +203,17 @@ def _hinges(plan: Plan, pelvis: np.ndarray, down: np.ndarray) -> np.ndarray:
     turn = 0.8 * turn * (1 - plan.loose) + SIDE * plan.knee_out
     turn = np.radians(88 * np.tanh(turn / 88))
     axis = np.stack([np.cos(turn), np.zeros_like(turn), -np.sin(turn)], -1)
-    swing = shortest_arc(np.broadcast_to([0.0, -1.0, 0.0], local.shape), local)
-    axis = np.einsum("ntsij,ntsj->ntsi", swing, axis)
+    axis = _swung(axis, np.array([0.0, -1.0, 0.0]), local)
     axis = np.einsum("ntij,ntsj->ntsi", pelvis, axis)
-    axis -= (axis * down).sum(-1, keepdims=True) * down
-    return axis / np.linalg.norm(axis, axis=-1, keepdims=True)
+    axis -= _dot(axis, down)[..., None] * down
+    return axis / _length(axis)[..., None]
+
+
+def _swung(v: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Vectors (..., 3) turned by the shortest arc from unit vectors a to b."""
+    both = a + b
+    share = _dot(both, v) / np.maximum(1 + _dot(a, b), 1e-6)
+    return v - share[..., None] * both + 2 * _dot(a, v)[..., None] * b
 
 
 def _foot_axes(plan: Plan, along: np.ndarray, hinge: np.ndarray, pitch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -210,18 +226,18 @@ def _foot_axes(plan: Plan, along: np.ndarray, hinge: np.ndarray, pitch: np.ndarr
     w = plan.loose[..., None]
     forward = (1 - w) * forward + w * (np.cos(flex) * ahead - np.sin(flex) * along)
     up = (1 - w) * up + w * (-np.cos(flex) * along - np.sin(flex) * ahead)
-    forward /= np.linalg.norm(forward, axis=-1, keepdims=True)
-    up -= (up * forward).sum(-1, keepdims=True) * forward
-    return forward, up / np.linalg.norm(up, axis=-1, keepdims=True)
+    forward /= _length(forward)[..., None]
+    up -= _dot(up, forward)[..., None] * forward
+    return forward, up / _length(up)[..., None]
 
 
 def _heel_relief(plan: Plan, legs: dict[str, np.ndarray], pitch: np.ndarray) -> np.ndarray:
     """Degrees (n, T, 2) to add to the feet's pitch so that ankles stay inside their range."""
     along = legs["ankle"] - legs["knee"]
-    along /= np.linalg.norm(along, axis=-1, keepdims=True)
+    along /= _length(along)[..., None]
     yaw, tilt = np.radians(plan.foot_yaw), np.radians(pitch)
     forward = np.stack([np.cos(tilt) * np.sin(yaw), -np.sin(tilt), np.cos(tilt) * np.cos(yaw)], -1)
-    flexion = np.degrees(np.arcsin(np.clip(-(along * forward).sum(-1), -1, 1)))
+    flexion = np.degrees(np.arcsin(np.clip(-_dot(along, forward), -1, 1)))
     over = _softplus(flexion - _MAX_DORSIFLEXION)
     under = _softplus(-flexion - _MAX_PLANTARFLEXION)
     return (over - under) * (1 - plan.loose) * (1 - plan.tied)
@@ -249,24 +265,24 @@ def _place_hands(plan: Plan, p: np.ndarray, hinge: np.ndarray) -> None:
     if not moved.any():
         return
     target[..., 1] += lift
-    upper, fore = (np.linalg.norm(b - a, axis=-1) for a, b in ((shoulder, elbow), (elbow, wrist)))
+    upper, fore = (_length(b - a) for a, b in ((shoulder, elbow), (elbow, wrist)))
     line = target - shoulder
-    far = np.linalg.norm(line, axis=-1)
+    far = _length(line)
     distance = np.clip(far, 0.36 * (upper + fore), 0.9995 * (upper + fore))
     way = line / np.maximum(far, 1e-6)[..., None]
-    axis = hinge - (hinge * way).sum(-1, keepdims=True) * way
-    axis /= np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-6)
+    axis = hinge - _dot(hinge, way)[..., None] * way
+    axis /= np.maximum(_length(axis)[..., None], 1e-6)
     bend = np.arccos(np.clip((upper**2 + distance**2 - fore**2) / (2 * upper * distance), -1, 1))[..., None]
     aside = -SIDE[:, None] * np.cross(way, axis)
     new_elbow = shoulder + upper[..., None] * (np.cos(bend) * way + np.sin(bend) * aside)
     new_wrist = shoulder + distance[..., None] * way
     before, after = (wrist - elbow) / fore[..., None], (new_wrist - new_elbow) / fore[..., None]
-    palm = np.einsum("ntsij,ntsj->ntsi", shortest_arc(before, after), hand - wrist)
+    palm = _swung(hand - wrist, before, after)
     yaw = np.radians(plan.yaw)
     flat = np.stack([0.9 * np.sin(yaw), np.full_like(yaw, -0.43), 0.9 * np.cos(yaw)], -1)[:, :, None]
-    size = np.linalg.norm(palm, axis=-1, keepdims=True)
+    size = _length(palm)[..., None]
     palm = (1 - w) * palm + w * size * flat
-    palm *= size / np.linalg.norm(palm, axis=-1, keepdims=True)
+    palm *= size / _length(palm)[..., None]
     new_hand = new_wrist + palm
     use = moved[..., None]
     for name, new in (("elbow", new_elbow), ("wrist", new_wrist), ("hand", new_hand)):
