@@ -38,7 +38,7 @@ COLUMNS |= {"inside": "inside 90 %"}
 
 @dataclass(frozen=True)
 class Bar:
-    """What issue 3 asks of a number: at most `high`, at least `low`; `aim` is what it hopes for."""
+    """What a number should be: at most `high`, at least `low`; `aim` is what we hope for."""
 
     set: str
     metric: str
