@@ -141,10 +141,12 @@ def adapt(
     path, source = _network(lifter, config)
     footage, ignored = read_footage(folder, view or View(), tell)
     clips = temporal.read_clips(data) if data else []
-    checks = _checks([c for c in clips if temporal.held_out(c)])
-    before = _judge(source.net, footage, checks, prior)
     rendered = [c for d in detector_data or [] for c in read_detector_data(d)]
-    sources = _sources([c for c in clips if not temporal.held_out(c)], rendered, config)
+    checks = _checks([c for c in clips if temporal.held_out(c)], rendered[::16])
+    sources = _sources(
+        [c for c in clips if not temporal.held_out(c)], [c for i, c in enumerate(rendered) if i % 16], config
+    )
+    before = _judge(source.net, footage, checks, prior)
     _fine_tune(source.net, footage, sources, prior, config, tell)
     after = _judge(source.net, footage, checks, prior)
     helped = _has_helped(before, after)
@@ -156,7 +158,7 @@ def adapt(
         about = source.config() | {"adapted_from": made_from, "adapt": asdict(config)}
         said = f"{source.about.get('training_data', 'unknown')}; adapted to {seconds:.0f} s of footage without 3D"
         part = out / ".lifter.onnx"
-        export(source.net, part, about, after, source.reads_own_3d, said)
+        export(temporal.calibrated(source.net, checks), part, about, after, source.reads_own_3d, said)
         product = out / "lifter.onnx"
         os.replace(part, product)  # noqa: PTH105
     names = tuple(dict.fromkeys(f.name for f in footage))
@@ -233,8 +235,8 @@ def _fine_tune(
         tell("adapt", step + 1, config.steps)
 
 
-def _checks(clips: list[Clip]) -> dict[str, Batch]:
-    """Fixed windows whose 3D is known."""
+def _checks(clips: list[Clip], rendered: list[DetectorClip]) -> dict[str, Batch]:
+    """Fixed windows whose 3D is known and that are not learned from."""
     rng, n = np.random.default_rng(4321), 48
     random = generate(rng, n, FRAMES).astype(np.float64)
     acted, touch = generate_actions(rng, n, FRAMES)
@@ -245,6 +247,8 @@ def _checks(clips: list[Clip]) -> dict[str, Batch]:
     if clips:
         real, contact = windows(rng, clips, n, FRAMES)
         sets["mocap"] = observe(rng, add_extremities(rng, real.astype(np.float64)), contact)
+    if rendered:
+        sets["rendered"] = Detected(rendered, FRAMES).windows(rng, n)
     return sets
 
 

@@ -16,7 +16,7 @@ from kinelift.detect import Detection, Detector, detect_video, is_keypoint_input
 from kinelift.errors import InputError
 from kinelift.export.npz import load_motion
 from kinelift.lift import mapped
-from kinelift.lift.rays import RATE_HZ, encode, input_joints
+from kinelift.lift.rays import RATE_HZ, encode, encode_opinion, input_joints
 from kinelift.lift.temporal import regular_times, resampled_own, resampled_rays
 from kinelift.records import Pose2D
 from kinelift.repair import repair, within_picture
@@ -136,7 +136,8 @@ def _seen(name: str, pose: Pose2D, camera: Camera, size_stated: bool) -> Footage
     grid = regular_times(body.times)
     rays, confidence = resampled_rays(body, camera, grid)
     features, _ = encode(input_joints(rays[None]), input_joints(confidence[None, ..., None])[..., 0])
-    return Footage(name, features[0], resampled_own(body, grid)[0])
+    own, given = resampled_own(body, grid)
+    return Footage(name, features[0], encode_opinion(own[None], given[None])[0])
 
 
 def draw(rng: np.random.Generator, footage: list[Footage], n: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
