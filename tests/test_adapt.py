@@ -11,6 +11,7 @@ import torch
 from onnx import numpy_helper
 
 from kinelift.camera import Camera, prior_focal_px
+from kinelift.datasets.mocap import MOCAP_JOINTS, Clip
 from kinelift.detect import Detection, write_keypoints
 from kinelift.errors import InputError
 from kinelift.lift import OnnxLifter
@@ -23,6 +24,8 @@ from kinelift.training.checkpoint import read_network
 from kinelift.training.export import export
 from kinelift.training.footage import Footage, View, draw, read_footage
 from kinelift.training.network import TemporalNet
+from kinelift.training.prior import fit_prior
+from kinelift.training.temporal import held_out
 
 SIZE = (1280, 720)
 SHORT = AdaptConfig(steps=12, own=6, made=6, learning_rate=3e-3)
@@ -130,6 +133,24 @@ def test_what_does_not_help_is_not_written_unless_asked(clips, lifter, tmp_path)
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["report.json"]
     kept = adapt(clips, tmp_path / "b", str(lifter), idle, keep=True)
     assert not kept.helped and OnnxLifter(kept.lifter).name == "lifter"
+
+
+def test_mocap_and_a_prior_join_in(clips, lifter, walk, tmp_path):
+    """Mocap teaches and is watched, by its clips' names; a prior is reported."""
+    names = [
+        next(n for i in range(99) if held_out(Clip(n := f"{i}", np.empty(0), 1.0)) == kept) for kept in (True, False)
+    ]
+    p = walk(np.arange(150) / 30)[:, BODY26.indices(*MOCAP_JOINTS)].astype(np.float32)
+    np.savez(
+        tmp_path / "mocap.npz", positions=np.concatenate([p, p]), joint_names=np.array(MOCAP_JOINTS),
+        clip_lengths=np.array([150, 150]), clip_names=np.array(names), clip_fps=np.array([30.0, 30.0]),
+    )  # fmt: skip
+    prior = fit_prior(rng().normal(0, 1, (40, 13, 2)), steps=2)
+    config = AdaptConfig(steps=1, own=1, made=5, learning_rate=1e-2)
+    report = adapt(clips, tmp_path / "out", str(lifter), config, data=[tmp_path / "mocap.npz"], prior=prior)
+    for numbers in (report.before, report.after):
+        assert {"mocap_pa_mm", "actions_pa_mm", "random_pa_mm", "implausible", "reprojection_mm"} <= set(numbers)
+    assert report.before["mocap_pa_mm"] != report.after["mocap_pa_mm"]
 
 
 def test_frames_held_out_are_never_drawn(clips):
