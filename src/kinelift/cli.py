@@ -292,6 +292,54 @@ def train_detector_data(
     typer.echo(f"wrote {path}")
 
 
+@train_app.command("prior")
+def train_prior(
+    poses: Annotated[Path, typer.Option("--poses", help="MPII poses, .npy of (N, 34) pixels")],
+    out: Annotated[Path, typer.Option("--out", help="File for the prior, .safetensors")],
+    seed: Annotated[int, typer.Option(help="Seed")] = 0,
+) -> None:
+    """Learn what real 2D poses look like, for `adapt --prior`."""
+    from kinelift.training.prior import fit_prior, read_mpii, save_prior
+
+    with _Progress() as progress:
+        learned = fit_prior(read_mpii(poses), seed=seed, progress=lambda done, total: progress("prior", done, total))
+    save_prior(learned, out)
+    typer.echo(f"wrote {out}")
+
+
+@app.command("adapt")
+def adapt_command(
+    folder: Annotated[Path, typer.Argument(help="Your videos and key point files, no 3D needed")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.json and lifter.onnx")],
+    lifter: Annotated[str, typer.Option(help="Name or ONNX file to start from; it is not changed")] = "temporal",
+    data: Annotated[list[Path] | None, typer.Option("--data", help="Mocap, so that nothing is forgotten")] = None,
+    detector_data: Annotated[list[Path] | None, typer.Option("--detector-data", help="Rendered clips likewise")] = None,
+    prior: Annotated[Path | None, typer.Option(help="File of `kinelift train prior`")] = None,
+    steps: Annotated[int, typer.Option(help="Optimiser steps")] = 300,
+    focal: Annotated[float | None, typer.Option(help="Focal length in pixels")] = None,
+    fov: Annotated[float | None, typer.Option(help="Horizontal field of view in degrees")] = None,
+    fps: Annotated[float | None, typer.Option(help="Of key point files that state none")] = None,
+    image_size: Annotated[str | None, typer.Option(help="WxH of key point files that state none")] = None,
+    detector: Annotated[str, typer.Option(help="For videos")] = "mediapipe",
+    keep: Annotated[bool, typer.Option("--keep", help="Write the lifter even where it did not help")] = False,
+    seed: Annotated[int, typer.Option(help="Seed")] = 0,
+    threads: Annotated[int, typer.Option(help="Torch threads")] = 1,
+) -> None:
+    """Fine-tune the lifter on your own footage without 3D, and say whether it helped."""
+    from kinelift.training.adapt import AdaptConfig, adapt
+    from kinelift.training.footage import View
+    from kinelift.training.prior import load_prior
+
+    config = AdaptConfig(steps=steps, seed=seed, threads=threads)
+    view = View(focal, fov, fps, _image_size(image_size), detector)
+    with _Progress() as progress:
+        report = adapt(
+            folder, out, lifter, config, view, data, load_prior(prior) if prior else None, detector_data, keep, progress
+        )
+    typer.echo(report.line())
+    typer.echo(f"wrote {report.lifter or out / 'report.json'}")
+
+
 def main() -> None:
     """Run the command line; exits 0 done, 2 wrong use or bad input, 1 failure, 130 stopped."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
