@@ -81,6 +81,16 @@ class Filmed:
         """(T, 26, 3) true metres in the camera's axes."""
         return self.scene.camera.to_camera(self.scene.positions)
 
+    @property
+    def view(self) -> str:
+        """From which side the camera mostly sees the person: front, side (60 to 120 degrees round), or back."""
+        p, camera = self.scene.positions, self.scene.camera.position
+        across = (p[:, _B("left_hip")] - p[:, _B("right_hip")])[:, ::2]
+        facing = across @ [1j, -1]  # as x + iz, a quarter turn from the left hip's side
+        seen = (camera - p[:, 0])[:, ::2] @ [1, 1j]
+        turn = np.degrees(np.median(np.abs(np.angle(facing / seen))))
+        return "front" if turn < 60 else "back" if turn > 120 else "side"
+
     def fingerprint(self) -> str:
         """Eight hex digits of all that decides the pictures, lengths to 0.1 mm."""
         s = self.scene

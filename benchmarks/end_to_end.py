@@ -257,6 +257,7 @@ def report(table: Table, clips: list[Filmed], results: list[dict[str, dict[str, 
     if len({c.action for c in clips}) < len(clips):
         block("By action", "action", lambda c: c.action, brief)
     block("By where the motion is from", "motion", lambda c: c.scene.kind, brief)
+    block("By view", "view", lambda c: c.view, brief)
     block(f"All {len(clips)} clips", "all", lambda c: "mean", ORDER)
     means = {row: mean_of([r[row] for r in results]) for row in ORDER}
     print("\nBars")

@@ -232,6 +232,14 @@ def test_clips_are_such_as_a_phone_takes(filmed, names, walk, tmp_path):
         assert np.abs(camera.position[::2]).max() < c.scene.look.room_m
 
 
+@pytest.mark.parametrize(("turn_deg", "view"), [(10, "front"), (-90, "side"), (85, "side"), (170, "back")])
+def test_views_are_named_by_the_side_that_is_seen(filmed, clip, walk, turn_deg, view):
+    positions = walk(np.arange(40) / 30.0, heading=0.7)
+    camera = filmed.placed(filmed.Place(turn_deg, 4.0, 1.4, 0.85), positions)
+    scene = dataclasses.replace(clip.scene, positions=positions, camera=camera)
+    assert dataclasses.replace(clip, scene=scene).view == view
+
+
 def filmed_mocap(filmed, walk, names, folder):
     from kinelift.datasets.mocap import read_mocap
 
