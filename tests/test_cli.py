@@ -460,6 +460,27 @@ def stopped_in_the_middle(arguments, out, send):
     return child.returncode, rest, errors
 
 
+@pytest.mark.parametrize(
+    "arguments, names",
+    [
+        (("train", "temporal", "--data", "gone.npz", "--out", "run"), ("gone.npz",)),
+        (("train", "temporal", "--data", ".", "--out", "run"), ("no mocap",)),
+        (("train", "temporal", "--data", ".", "--out", "run", "--network", "gpt"), ("--network gpt", "videopose3d")),
+        (("train", "detector-data", "--data", "gone.npz", "--out", "run"), ("gone.npz",)),
+        (("train", "prior", "--poses", "gone.npy", "--out", "prior.safetensors"), ("gone.npy",)),
+        (("adapt", "gone", "-o", "run"), ("gone",)),
+        (("adapt", ".", "-o", "run"), ("--steps 0",)),
+    ],
+)
+def test_training_refuses(tmp_path, forked, monkeypatch, arguments, names):
+    pytest.importorskip("torch", reason="training needs torch")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = forked(*arguments, *(["--steps", "0"] if names == ("--steps 0",) else []))
+    assert code == 2 and len(err.strip().splitlines()) == 1
+    assert all(n in err for n in names), err
+    assert not (tmp_path / "run" / "lifter.onnx").exists()
+
+
 @pytest.mark.parametrize("send", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_while_detecting(tmp_path, detector, send):
     out = tmp_path / "results" / "out"

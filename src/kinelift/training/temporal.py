@@ -228,9 +228,9 @@ def train(
     Raises `InputError` for data that cannot be read.
     """
     torch.set_num_threads(config.threads)
+    sources, checks = _data(config, data, detector_data or [])
     fabric = Fabric(accelerator=accelerator, devices=devices, precision="bf16-mixed", loggers=_loggers(out))
     fabric.launch()
-    sources, checks = _data(config, data, detector_data or [])
     out.mkdir(parents=True, exist_ok=True)
     net, optimisers, first = _start(config, out / "checkpoint.pt" if resume else None)
     model, *running = fabric.setup(net, *optimisers)
