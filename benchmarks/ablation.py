@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--bandai", type=Path)
     parser.add_argument("--detector-data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--clips", type=int, default=40, help="of each set, for measuring; 0: all")
     parser.add_argument("--train-only", action="store_true")

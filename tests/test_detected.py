@@ -21,7 +21,7 @@ def clip(seed: int, error_px: float, own_scale: float = 1.0, fps: float = FPS) -
     flip = np.diag([1.0, -1.0, -1.0])
     camera = Camera.from_focal(500.0, (640, 480)).replaced(R_cam_world=flip, t_cam_world=np.array([0, 1.0, 4.0]))
     x = camera.to_camera(world - [*world[:, 0].mean(0)[:1], 0, world[:, 0, 2].mean()])
-    xy = camera.project_camera(input_joints(x)) + [error_px, 0]
+    xy = camera.project_camera(input_joints(x)) + np.array([error_px, 0])
     own = input_joints(x - x[:, :1]) * own_scale
     contact = np.zeros((len(x), 4))
     return DetectorClip("generated", fps, camera, xy, np.full(xy.shape[:2], 0.9), own, x, contact)
@@ -41,7 +41,9 @@ def test_windows_hold_what_was_seen_and_what_was_so():
 
 
 def test_a_detectors_own_3d_comes_at_the_reference_bodys_scale_or_not_at_all():
-    small, large = (Detected([clip(3, 0.0, s)], FRAMES).windows(np.random.default_rng(1), 40) for s in (0.5, 2.0))
+    small, large = (
+        Detected([clip(3, 0.0, s)], FRAMES, own_3d=True).windows(np.random.default_rng(1), 40) for s in (0.5, 2.0)
+    )
     np.testing.assert_allclose(small.opinion, large.opinion, atol=1e-4)
     given = small.opinion[:, 0, -1] > 0
     assert 0.3 < given.mean() < 0.9 and (small.opinion[~given] == 0).all()

@@ -10,11 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 from kinelift import metrics
 from kinelift.camera import Camera
 from kinelift.errors import InputError, UnknownNameError
-from kinelift.kinematics import rotvec_to_matrix
-from kinelift.lift import LIFTERS, Lifter, OnnxLifter, averaged, load_lifter, mapped
-from kinelift.lift.rays import FEATURES, INPUT_JOINTS, aim, encode, input_joints
+from kinelift.kinematics import reference_offsets, rotvec_to_matrix
+from kinelift.lift import LIFTERS, Lifter, OnnxLifter, load_lifter, mapped
+from kinelift.lift.rays import FEATURES, INPUT_JOINTS, aim, encode, encode_opinion, input_joints
 from kinelift.lift.temporal import regular_times, resampled_rays
-from kinelift.records import Lifted, Pose2D
+from kinelift.records import Pose2D
 from kinelift.skeleton import BODY26, COCO17, H36M17, MEDIAPIPE33, SKELETONS
 
 B = BODY26.index
@@ -395,30 +395,19 @@ def test_the_shipped_lifter_knows_a_walk(walk, look_at):
     assert all(np.corrcoef(lifted.contact[:, i], planted[:, i])[0, 1] > 0.5 for i in range(4))
 
 
-@pytest.fixture
-def opinions(person):
-    """A lifter's word, and a detector's 3D that says the same in the aimed camera's axes at a scale of its own."""
-    rel = person - person[:, :1]
-    lifted = Lifted(BODY26, rel, np.arange(60) / 30, sigma=np.full((60, 26), 0.05))
-    pose = pose_of(person)
-    root = person[:, 0, :2] / person[:, 0, 2:]
-    return lifted, pose.replaced(detector_3d=3.3 * np.einsum("tji,tnj->tni", aim(root), rel))
-
-
-def test_a_second_opinion_that_agrees_changes_nothing(opinions):
-    lifted, pose = opinions
-    out = averaged(lifted, pose, Camera.from_focal(900, SIZE))
-    np.testing.assert_allclose(out.positions, lifted.positions, atol=1e-6)
-
-
-def test_a_second_opinion_moves_limbs_by_its_weight_where_it_sees_them(opinions):
-    lifted, pose = opinions
-    d3 = pose.detector_3d.copy()
-    d3[:, B("left_wrist"), 2] += 0.33
-    d3[30:, B("right_ankle")] = np.nan
-    d3[:, B("nose")] += 5
-    moved = averaged(lifted, pose.replaced(detector_3d=d3), Camera.from_focal(900, SIZE), weight=0.5).positions
-    step = np.linalg.norm(moved - lifted.positions, axis=-1)
-    assert step[:, B("left_wrist")].min() > 0.02
-    assert step[:, BODY26.indices("nose", "pelvis")].max() == step[30:, B("right_ankle")].max() == 0
-    assert averaged(lifted, pose, Camera.from_focal(900, SIZE), weight=0) is lifted
+def test_the_detectors_own_3d_is_told_in_the_reference_bodys_scale_or_as_nothing(person):
+    """Any scale in, one scale out; joints and frames without it are zero; the flag says which frames have any."""
+    own = np.stack([person - person[:, :1]] * 2) * np.array([0.4, 3.0])[:, None, None, None]
+    given = np.ones(own.shape[:3], bool)
+    given[:, 30:] = False
+    given[:, :, B("left_wrist")] = False
+    told = encode_opinion(own, given)
+    np.testing.assert_allclose(told[0], told[1], atol=1e-5)
+    joints = told[0, :30, :-1].reshape(30, -1, 3)
+    arm = [INPUT_JOINTS.index(f"right_{j}") for j in ("shoulder", "elbow")]
+    true = np.linalg.norm(reference_offsets()[B("right_elbow")])
+    length = np.linalg.norm(joints[:, arm[1]] - joints[:, arm[0]], axis=-1)
+    assert length.mean() == pytest.approx(true, rel=0.25)
+    assert (joints[:, INPUT_JOINTS.index("left_wrist")] == 0).all()
+    assert (told[0, :30, -1] == 1).all() and (told[0, 30:] == 0).all()
+    assert (encode_opinion(np.zeros_like(own), np.zeros_like(given)) == 0).all()

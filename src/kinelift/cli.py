@@ -241,6 +241,7 @@ def train_temporal(
     detector_data: Annotated[
         list[Path] | None, typer.Option("--detector-data", help="Folders made by `train detector-data`")
     ] = None,
+    own_3d: Annotated[bool, typer.Option("--own-3d", help="Tell the network the detector's own 3D too")] = False,
     network: Annotated[str, typer.Option(help="temporal, single-frame or videopose3d")] = "temporal",
     channels: Annotated[int | None, typer.Option(help="Width of the network")] = None,
     steps: Annotated[int, typer.Option(help="Optimiser steps")] = 20000,
@@ -264,7 +265,7 @@ def train_temporal(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = Config(
         steps, batch, random=random, actions=actions, network=network, channels=channels,
-        learning_rate=learning_rate, seed=seed, threads=threads,
+        learning_rate=learning_rate, own_3d=own_3d, seed=seed, threads=threads,
     )  # fmt: skip
     with _Progress() as progress:
         path = train(

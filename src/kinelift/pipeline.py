@@ -19,7 +19,7 @@ from kinelift.detect import Detection, detect_video, is_keypoint_input, make_det
 from kinelift.errors import InputError, KineliftError
 from kinelift.export.npz import load_motion
 from kinelift.kinematics import STATURE_PRIOR_M, STATURE_PRIOR_SIGMA
-from kinelift.lift import Lifter, averaged, load_lifter, mapped
+from kinelift.lift import Lifter, load_lifter, mapped
 from kinelift.records import Lifted, Pose2D, Take
 from kinelift.repair import GAP_LIMIT_S, RepairReport, Sight, repair, within_picture
 from kinelift.report import quality
@@ -117,8 +117,6 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         body = mapped(mended, BODY26)
         tell("lift", 0, 1)
         lifted = _lift(lifter, mapped(mended, lifter.skeleton), camera)
-        if not getattr(lifter, "reads_own_3d", False):
-            lifted = averaged(lifted, body, camera)
         tell("solve", 0, 1)
         height, scale_source = _height(path, options, stored)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))

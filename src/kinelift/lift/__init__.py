@@ -10,9 +10,8 @@ from pathlib import Path
 from kinelift.errors import InputError, UnknownNameError
 from kinelift.lift.base import Lifter, mapped
 from kinelift.lift.onnx import OnnxLifter
-from kinelift.lift.second import averaged
 
-__all__ = ["LIFTERS", "Lifter", "OnnxLifter", "averaged", "load_lifter", "mapped"]
+__all__ = ["LIFTERS", "Lifter", "OnnxLifter", "load_lifter", "mapped"]
 
 
 def _shipped(name: str) -> Callable[[int], Lifter]:

@@ -18,8 +18,6 @@ class Lifter(Protocol):
     Attributes:
         name: The registry's name or the file's.
         skeleton: The key points it wants; every detector's are mapped to them by the named tables.
-
-    A lifter with a true attribute `reads_own_3d` takes the detector's own 3D in; to others it is averaged afterwards.
     """
 
     name: str

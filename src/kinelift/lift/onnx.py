@@ -98,7 +98,6 @@ class OnnxLifter:
         if layout not in LAYOUTS:
             raise UnknownNameError(f"layout in {path}", layout, LAYOUTS)
         self.skeleton, self._lift = LAYOUTS[layout]
-        self.reads_own_3d = any(i.name == "opinion" for i in self._session.get_inputs())
         self._hash = hashlib.sha256(weights).hexdigest()
 
     def lift(self, pose: Pose2D, camera: Camera) -> Lifted:

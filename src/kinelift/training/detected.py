@@ -64,10 +64,11 @@ class _Seen:
 class Detected:
     """Detector clips in which somebody was seen most of the time, both ways round, key points repaired."""
 
-    def __init__(self, clips: list[DetectorClip], frames: int = 64, least_seen: float = 0.5):
+    def __init__(self, clips: list[DetectorClip], frames: int = 64, own_3d: bool = False, least_seen: float = 0.5):
         used = [_regular(c) for c in clips if (c.confidence > 0).any(1).mean() >= least_seen]
         self.clips = [c for c in used for c in (c, c.mirrored()) if len(c.rays) >= frames]
         self.frames = frames
+        self._withheld = DROPPED if own_3d else 1.0
         if not self.clips:
             raise InputError(f"detector data: no clip of {frames} frames at 30 Hz in which somebody was seen")
         starts = [(i, k) for i, c in enumerate(self.clips) for k in range(0, len(c.rays) - frames + 1, _STRIDE)]
@@ -80,7 +81,7 @@ class Detected:
         self._looks = _looks(true)
 
     def windows(self, rng: np.random.Generator, n: int) -> Batch:
-        """n windows as they are; the detector's own 3D withheld from some of them."""
+        """n windows as they are; the detector's own 3D withheld from some of them, or from all."""
         from kinelift.training.views import described
 
         chosen = []
@@ -92,7 +93,7 @@ class Detected:
             roll = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]])
             own = clip.own[at] @ roll
             opinion = np.zeros((self.frames, OPINION), np.float32)
-            if rng.random() >= DROPPED:
+            if rng.random() >= self._withheld:
                 opinion = encode_opinion(np.nan_to_num(own)[None], np.isfinite(own).all(-1)[None])[0]
             down = np.broadcast_to(clip.gravity @ roll, (self.frames, 3))
             rays = clip.rays[at] @ roll[:2, :2]

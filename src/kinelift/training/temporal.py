@@ -60,6 +60,7 @@ class Config:
         channels: Width of the network; None: its own.
         learning_rate: Of matrices, by Muon; everything else has AdamW's, which is two thirds of it.
         decay: Share of the steps over which the rate falls.
+        own_3d: Whether the network is told a detector's own 3D of rendered clips, in most of their windows.
         seed: Seeds numpy and torch.
         threads: Torch threads.
     """
@@ -73,6 +74,7 @@ class Config:
     channels: int | None = None
     learning_rate: float = 3e-3
     decay: float = 0.4
+    own_3d: bool = False
     seed: int = 0
     threads: int = 1
 
@@ -248,7 +250,7 @@ def train(
             _record(fabric, out / "metrics.csv", row, new=step < CHECK_EVERY)
             _save(out / "checkpoint.pt", net, optimisers, step + 1, config)
     said = _DATA if sources.detected is None else f"{_DATA}; rendered clips seen by a detector"
-    return export(calibrated(net, checks), out / "lifter.onnx", asdict(config), row, sources.detected is not None, said)
+    return export(calibrated(net, checks), out / "lifter.onnx", asdict(config), row, config.own_3d, said)
 
 
 def _data(config: Config, data: list[Path], detector_data: list[Path]) -> tuple[Sources, dict[str, Batch]]:
@@ -256,11 +258,11 @@ def _data(config: Config, data: list[Path], detector_data: list[Path]) -> tuple[
     clips = read_clips(data)
     train_clips = [c for c in clips if not held_out(c)]
     rendered = [c for d in detector_data for c in read_detector_data(d)]
-    watched = Detected(rendered[::16], config.frames) if rendered else None
+    watched = Detected(rendered[::16], config.frames, config.own_3d) if rendered else None
     kept = [c for i, c in enumerate(rendered) if i % 16]
     checks = validation_batches([c for c in clips if held_out(c)] or clips, watched)
     log.info("%d clips, %d held out, %d rendered", len(train_clips), len(clips) - len(train_clips), len(rendered))
-    return read_sources(config, train_clips, Detected(kept, config.frames) if kept else None), checks
+    return read_sources(config, train_clips, Detected(kept, config.frames, config.own_3d) if kept else None), checks
 
 
 def _start(config: Config, checkpoint: Path | None) -> tuple[torch.nn.Module, list[torch.optim.Optimizer], int]:
