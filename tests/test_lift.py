@@ -13,7 +13,7 @@ from kinelift.errors import InputError, UnknownNameError
 from kinelift.kinematics import reference_offsets, rotvec_to_matrix
 from kinelift.lift import LIFTERS, Lifter, OnnxLifter, load_lifter, mapped
 from kinelift.lift.rays import FEATURES, INPUT_JOINTS, aim, encode, encode_opinion, input_joints
-from kinelift.lift.temporal import regular_times, resampled_rays
+from kinelift.lift.temporal import BRIDGE_S, BRIDGE_TRUST, regular_times, resampled_rays
 from kinelift.records import Pose2D
 from kinelift.skeleton import BODY26, COCO17, H36M17, MEDIAPIPE33, SKELETONS
 
@@ -129,11 +129,36 @@ def test_resampling_bridges_and_marks(person):
     confidence[20:30, 5] = 0
     pose = pose.replaced(confidence=confidence, xy=np.where(confidence[..., None] > 0, pose.xy, np.nan))
     rays, c = resampled_rays(pose, Camera.from_focal(900, SIZE), pose.times)
-    np.testing.assert_array_equal(c, confidence)
+    gap = 11 / 30
+    np.testing.assert_allclose(c[20:30, 5], BRIDGE_TRUST * (1 - gap / BRIDGE_S))
+    np.testing.assert_array_equal(c[confidence > 0], confidence[confidence > 0])
     true = person[..., :2] / person[..., 2:]
     np.testing.assert_allclose(rays[confidence > 0], true[confidence > 0], atol=1e-9)
     u = np.linspace(0, 1, 12)[1:-1, None]
     np.testing.assert_allclose(rays[20:30, 5], true[19, 5] * (1 - u) + true[30, 5] * u)
+
+
+def test_long_gaps_and_a_clips_ends_are_not_bridged(person):
+    """A joint unseen for longer than the limit, or before it was first seen, has no confidence."""
+    pose = pose_of(person, times=np.arange(len(person)) / 12)
+    confidence = pose.confidence.copy()
+    confidence[10:40, 5] = 0
+    confidence[:6, 7] = 0
+    pose = pose.replaced(confidence=confidence, xy=np.where(confidence[..., None] > 0, pose.xy, np.nan))
+    _, c = resampled_rays(pose, Camera.from_focal(900, SIZE), pose.times)
+    assert (c[10:40, 5] == 0).all() and (c[:6, 7] == 0).all() and (c[40:, 5] > 0).all()
+
+
+def test_a_picture_held_askew_is_lifted_like_an_upright_one(person):
+    camera = Camera.from_focal(900, SIZE)
+    lifter, middle = load_lifter("temporal"), (np.array(SIZE) - 1) / 2
+    pose = pose_of(person)
+    turn = rotvec_to_matrix(np.array([0, 0, np.radians(90)]))
+    askew = pose.replaced(xy=(pose.xy - middle) @ turn[:2, :2].T + middle)
+    one, other = lifter.lift(pose, camera), lifter.lift(askew, camera)
+    turned_back = other.positions @ turn
+    assert np.linalg.norm(turned_back - one.positions, axis=-1).mean() < 0.02
+    assert np.degrees(np.arccos(np.clip((other.gravity @ turn * one.gravity).sum(-1), -1, 1))).mean() < 5
 
 
 def test_mapping_key_points_takes_means_and_the_least_confidence():

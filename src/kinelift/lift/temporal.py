@@ -8,12 +8,17 @@ import numpy as np
 
 from kinelift.camera import Camera
 from kinelift.errors import InputError
+from kinelift.kinematics import rotvec_to_matrix
 from kinelift.lift.rays import RATE_HZ, encode, encode_opinion, input_joints
 from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
 
 # Shorter clips are held still at both ends up to this many frames: the network has seen nothing shorter.
 _MIN_FRAMES = 31
+# A joint unseen for less than this is interpolated, and told with little confidence.
+BRIDGE_S, BRIDGE_TRUST = 1.5, 0.4
+# A camera held more askew than this is turned upright before the network looks.
+_ASKEW = np.radians(20)
 
 
 def regular_times(times: np.ndarray) -> np.ndarray:
@@ -45,8 +50,19 @@ def resampled_rays(pose: Pose2D, camera: Camera, grid: np.ndarray) -> tuple[np.n
         k = np.flatnonzero(seen[:, j])
         for i in range(2):
             filled[:, j, i] = np.interp(frames, k, rays[k, j, i])
-    confidence = np.where(weight > 0.5, _at(grid, pose.times, pose.confidence), 0.0)
-    return _at(grid, pose.times, filled), confidence
+    bridged = np.where(seen, pose.confidence, _bridged(seen, pose.times))
+    near = np.where(weight > 0.5, _at(grid, pose.times, pose.confidence), _at(grid, pose.times, bridged))
+    return _at(grid, pose.times, filled), np.where(near > 0.01, near, 0.0)
+
+
+def _bridged(seen: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(T, J) confidence of points interpolated over gaps in `seen` (T, J): 0.3, falling to 0 for a gap of a second."""
+    frames = np.arange(len(times))[:, None]
+    before = np.maximum.accumulate(np.where(seen, frames, -1), axis=0)
+    after = np.minimum.accumulate(np.where(seen, frames, len(times))[::-1], axis=0)[::-1]
+    inside = (before >= 0) & (after < len(times))
+    gap = times[np.clip(after, 0, len(times) - 1)] - times[np.clip(before, 0, None)]
+    return np.where(inside & ~seen, BRIDGE_TRUST * np.clip(1 - gap / BRIDGE_S, 0, 1), 0.0)
 
 
 def resampled_own(pose: Pose2D, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,13 +87,27 @@ def _both_ways(x: np.ndarray) -> np.ndarray:
 
 
 def lift_rays(session: Any, pose: Pose2D, camera: Camera) -> Lifted:
-    """Run a network of the `rays` layout over a clip of body26 key points, and its mirror image; the mean of both."""
+    """Run a network of the `rays` layout over a clip of body26 key points, and its mirror image; the mean of both.
+
+    Where the answer's gravity says that the camera was held askew, the picture is turned upright and lifted again.
+    """
+    lifted = _lift_turned(session, pose, camera, 0.0)
+    down = np.median(lifted.gravity, 0) if lifted.gravity is not None else np.array([0, 1.0, 0])
+    roll = float(np.arctan2(down[0], down[1]))
+    return lifted if abs(roll) < _ASKEW else _lift_turned(session, pose, camera, roll)
+
+
+def _lift_turned(session: Any, pose: Pose2D, camera: Camera, roll: float) -> Lifted:
+    """The network's answer for the picture turned about its middle by `roll` radians, turned back."""
     grid = regular_times(pose.times)
-    rays, confidence = (_both_ways(x) for x in resampled_rays(pose, camera, grid))
+    upright = rotvec_to_matrix(np.array([0, 0, roll]))
+    seen, sure = resampled_rays(pose, camera, grid)
+    rays, confidence = _both_ways(seen @ upright[:2, :2].T), _both_ways(sure)
     features, R = encode(input_joints(rays), input_joints(confidence[..., None])[..., 0])
     inputs = {"features": features}
     if any(i.name == "opinion" for i in session.get_inputs()):
-        inputs["opinion"] = encode_opinion(*(_both_ways(x) for x in resampled_own(pose, grid)))
+        own, given = resampled_own(pose, grid)
+        inputs["opinion"] = encode_opinion(_both_ways(own @ upright.T), _both_ways(given))
     names = [o.name for o in session.get_outputs()]
     runs = [session.run(None, {k: v[i : i + 1] for k, v in inputs.items()}) for i in range(2)]
     said = {name: np.concatenate([run[k] for run in runs]) for k, name in enumerate(names)}
@@ -95,11 +125,11 @@ def lift_rays(session: Any, pose: Pose2D, camera: Camera) -> Lifted:
     depth = said["distance"] * R[..., 2, 2] if "distance" in said else None
     return Lifted(
         BODY26,
-        mean(positions[0], positions[1][:, _MIRROR] * _X),
+        mean(positions[0], positions[1][:, _MIRROR] * _X) @ upright,
         pose.times,
         "metric",
         sigma=mean(sigma[0], sigma[1][:, _MIRROR]),
-        gravity=down / np.maximum(np.linalg.norm(down, axis=-1, keepdims=True), 1e-9),
+        gravity=down @ upright / np.maximum(np.linalg.norm(down, axis=-1, keepdims=True), 1e-9),
         contact=np.clip(mean(contact[0], contact[1][:, [2, 3, 0, 1]]), 0, 1),
         depth_cue=None if depth is None else mean(depth[0], depth[1]),
     )
