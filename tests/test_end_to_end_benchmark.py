@@ -323,7 +323,7 @@ def test_true_key_points_from_end_to_end(end_to_end, tmp_path, monkeypatch, caps
     assert 0 < rows["all", "mean", end_to_end.SOLVED, "pa"] < 90
     assert np.isnan(rows["all", "mean", end_to_end.DETECTOR, "pa"])  # key points without a detector's 3D
     clips = [rows["clip", name, end_to_end.SOLVED, "pa"] for name in ("00-walk", "14-bend")]
-    assert rows["all", "mean", end_to_end.SOLVED, "pa"] == pytest.approx(np.mean(clips))
+    assert rows["all", "mean", end_to_end.SOLVED, "pa"] == pytest.approx(np.mean(clips), abs=1e-3)
     assert rows["all", "mean", end_to_end.TRUTH, "slide"] < 1
 
 
