@@ -68,7 +68,7 @@ def read_network(path: Path) -> Source:
         raise InputError(f"{foreign} (its metadata lacks format={FORMAT} and layout=rays)")
     try:
         state = _weights(model.graph)
-        hidden, channels = state["blocks.0.gather.weight"].shape[0], state["stem.weight"].shape[0]
+        hidden, channels = len(state["blocks.0.gather.weight"]), len(state["stem.weight"])
         net = TemporalNet(channels, hidden)
         net.load_state_dict(state)
     except (KeyError, IndexError, ValueError, RuntimeError):

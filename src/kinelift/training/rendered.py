@@ -22,7 +22,7 @@ from kinelift.training.generate import generate
 from kinelift.training.views import add_extremities, mirrored, swap_halves, vary_bodies, windows
 
 KINDS = ("generated", "mocap")
-_ACTIONS_SHARE = 0.65
+_ACTIONS_SHARE = 0.85
 FRAMES = 128  # at 30 fps, before half of the clips lose every other one
 _B = BODY26.index
 _TRIES = 60

@@ -35,6 +35,7 @@ except ImportError:  # pragma: no cover - depends on the installation
 
 from kinelift.training.baselines import BASELINES
 from kinelift.training.export import export
+from kinelift.training.muon import Muon
 from kinelift.training.network import Prediction, TemporalNet
 
 log = logging.getLogger(__name__)
@@ -204,13 +205,13 @@ def read_sources(config: Config, clips: list[Clip], detected: Detected | None) -
 
 
 def _optimisers(net: torch.nn.Module, config: Config) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for the rest."""
-    matrices = [p for n, p in net.named_parameters() if p.ndim == 2 and n.startswith("blocks")]
-    chosen = {id(p) for p in matrices}
-    rest = [p for p in net.parameters() if id(p) not in chosen]
+    """Muon for the blocks' matrices, AdamW for the rest."""
+    matrices = {n: p for n, p in net.named_parameters() if p.ndim == 2 and n.startswith("blocks")}
+    rest = [p for n, p in net.named_parameters() if n not in matrices]
     rate = config.learning_rate
+    taps = {p: 3 for n, p in matrices.items() if n.endswith("gather.weight")}
     return [
-        torch.optim.Muon(matrices, rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(list(matrices.values()), rate, taps),
         torch.optim.AdamW(rest, rate * ADAMW_SHARE, weight_decay=0.01),
     ]
 

@@ -182,12 +182,12 @@ def mirrored(p: np.ndarray, contact: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def random_cameras(rng: np.random.Generator, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Positions (B, T, 26, 3) in a static random camera's axes, and gravity (B, 3) there.
 
-    Pitch N(7, 14) degrees, one in six -35..65; roll N(0, 7), one in eight any; depth 1.5..12 m; the person up to about
+    Pitch N(7, 14) degrees, one in eight -35..65; roll N(0, 7), one in ten any; depth 1.5..12 m; the person up to about
     25 degrees off the axis. A camera that would stand inside the person moves back.
     """
     n = len(p)
-    pitch = np.where(rng.random(n) < 0.17, rng.uniform(-35, 65, n), rng.normal(7, 14, n))
-    roll = np.where(rng.random(n) < 0.125, rng.uniform(-180, 180, n), rng.normal(0, 7, n))
+    pitch = np.where(rng.random(n) < 0.125, rng.uniform(-35, 65, n), rng.normal(7, 14, n))
+    roll = np.where(rng.random(n) < 0.1, rng.uniform(-180, 180, n), rng.normal(0, 7, n))
     yaw = rng.uniform(0, 2 * np.pi, n)
     flip = np.diag([1.0, -1.0, -1.0])  # Y up, looking along -Z  ->  OpenCV axes
     zero = np.zeros(n)
@@ -278,7 +278,7 @@ def make_batch(rng: np.random.Generator, sources: Sources, n: int, frames: int) 
 
 
 # Shares of a batch: rendered clips of the whole, actions and random angles of the rest, what remains is mocap.
-DETECTED_SHARE, ACTIONS_SHARE, RANDOM_SHARE = 0.125, 0.4, 0.2
+DETECTED_SHARE, ACTIONS_SHARE, RANDOM_SHARE = 0.15, 0.3, 0.1
 # Share of the windows seen by virtual cameras that borrow a real detector's errors where there are rendered clips.
 BORROWED_SHARE = 0.5
 
