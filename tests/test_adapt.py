@@ -91,7 +91,7 @@ def test_weights_come_back_from_a_lifter_file(tmp_path):
 
 def test_held_out_reprojection_falls(adapted):
     _, report = adapted
-    assert report.helped and report.after["reprojection_mm"] < 0.8 * report.before["reprojection_mm"]
+    assert report.helped and report.after["reprojection_mm"] < 0.85 * report.before["reprojection_mm"]
     assert report.clips == ("clip1.npz", "clip2.npz") and report.ignored == ("notes.txt",)
     assert report.held_out_s == pytest.approx(2.0, abs=0.1) and report.seconds == pytest.approx(8.0, abs=0.1)
     assert "helped" in report.line() and "\n" not in report.line()

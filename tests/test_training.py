@@ -407,7 +407,7 @@ def test_sigma_is_calibrated_and_contact_set_where_its_f1_is_best(program, made)
     torch.manual_seed(1)
     net = temporal.TemporalNet(16)
     with torch.no_grad():
-        net.head.bias[4 * 26 + 3 : 4 * 26 + 7] -= 1.0
+        net.head.bias.view(2, -1)[:, 4 * 26 + 3 : 4 * 26 + 7] -= 1.0
     checks = {"a": observe(rng(), made, contact_labels(made, 30))}
     better = temporal.calibrated(net, checks)
     batch = checks["a"]

@@ -55,8 +55,7 @@ def read_heads(y: Tensor, features: Tensor) -> Prediction:
 def shifted(x: Tensor, dilation: int) -> Tensor:
     """(B, T, 3C): x a dilation earlier, now and a dilation later; zero beyond the ends."""
     padded = nn.functional.pad(x, (0, 0, dilation, dilation))
-    count = x.shape[1]
-    return torch.cat([padded[:, :count], x, padded[:, 2 * dilation :]], -1)
+    return torch.cat([padded[:, : -2 * dilation], x, padded[:, 2 * dilation :]], -1)
 
 
 class Block(nn.Module):
@@ -95,9 +94,9 @@ class TemporalNet(nn.Module):
     def forward(self, features: Tensor, opinion: Tensor) -> Prediction:
         """See the class. The stream between blocks stays in float32: velocities need more than 8 bits."""
         x = torch.cat([features, opinion], -1)
-        count, width = x.shape[1:]
+        count = x.shape[1]
         even = torch.cat([x, x[:, -1:]], 1)[:, : count + count % PAIR]
-        x = self.blocks(self.stem(even.reshape(len(x), -1, PAIR * width)).float())
+        x = self.blocks(self.stem(even.unflatten(1, (-1, PAIR)).flatten(2)).float())
         with torch.autocast(x.device.type, enabled=False):
-            y = self.head(self.norm(x)).reshape(len(x), -1, OUTPUTS)
+            y = self.head(self.norm(x)).unflatten(2, (PAIR, OUTPUTS)).flatten(1, 2)
             return read_heads(y[:, :count], features)

@@ -36,7 +36,7 @@ except ImportError:  # pragma: no cover - depends on the installation
 from kinelift.training.baselines import BASELINES
 from kinelift.training.export import export
 from kinelift.training.muon import Muon
-from kinelift.training.network import Prediction, TemporalNet
+from kinelift.training.network import OUTPUTS, Prediction, TemporalNet
 
 log = logging.getLogger(__name__)
 
@@ -175,10 +175,10 @@ def calibrated(net: torch.nn.Module, batches: dict[str, Batch]) -> torch.nn.Modu
     shifts = np.linspace(-1.5, 1.5, 31)
     scores = [np.mean([metrics.f1(x + d > 0, y) for x, y in zip(logits, labels, strict=True)]) for d in shifts]
     head: Any = net.head
-    bias = (head if isinstance(head, torch.nn.Linear) else head.last).bias
+    bias = (head if isinstance(head, torch.nn.Linear) else head.last).bias.view(-1, OUTPUTS)  # a row each frame
     joints = len(BODY26)
-    bias[3 * joints : 4 * joints] += float(np.log(np.mean(ratios) / _RADIUS_90))
-    bias[4 * joints + 3 : 4 * joints + 7] += float(shifts[int(np.argmax(scores))])
+    bias[:, 3 * joints : 4 * joints] += float(np.log(np.mean(ratios) / _RADIUS_90))
+    bias[:, 4 * joints + 3 : 4 * joints + 7] += float(shifts[int(np.argmax(scores))])
     return net
 
 
