@@ -155,6 +155,12 @@ OPENPOSE_COCO18 = _flat(
     "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip right_knee "
     "right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear",
 )
+# "torso" is the middle of shoulders and hips, which OpenPose itself calls the chest.
+OPENPOSE_MPI15 = _flat(
+    "openpose-mpi15",
+    "head_top upper_neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip "
+    "right_knee right_ankle left_hip left_knee left_ankle torso",
+)
 BODY_25 = _flat(
     "body_25",
     "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist mid_hip right_hip "
@@ -175,7 +181,8 @@ HALPE26 = _flat(
 )
 
 SKELETONS: dict[str, Skeleton] = {
-    s.name: s for s in (BODY26, H36M17, MEDIAPIPE33, COCO17, OPENPOSE_COCO18, BODY_25, BODY_25B, HALPE26)
+    s.name: s
+    for s in (BODY26, H36M17, MEDIAPIPE33, COCO17, OPENPOSE_COCO18, OPENPOSE_MPI15, BODY_25, BODY_25B, HALPE26)
 }
 
 JointTable = dict[str, dict[str, float]]
@@ -199,6 +206,7 @@ _FACE = {"nose": {"nose": 1.0}, "{s}_ear": {"{s}_ear": 1.0}, "head": {"left_ear"
 _TOES = {"{s}_heel": {"{s}_heel": 1.0}, "{s}_toe": {"{s}_big_toe": 0.5, "{s}_small_toe": 0.5}}
 
 _COCO_TO_BODY = _sided(_TRUNK | _FACE | _LIMBS)
+_MPI_TO_BODY = _sided(_TRUNK | _LIMBS | {"head": {"head_top": 0.5, "upper_neck": 0.5}})
 _FEET_TO_BODY = _sided(_TRUNK | _FACE | _LIMBS | _TOES)
 _MEDIAPIPE_TO_BODY = _sided(
     _TRUNK
@@ -227,6 +235,14 @@ _BODY_TO_H36M: JointTable = {h: {b: 1.0} for h, b in _H36M_LIMBS.items()} | {
     # The seed's demo draws the crown as thorax + 2 (nose - thorax).
     "Head": {"neck": -1.0, "nose": 2.0},
 }
+# MPI has the crown and no nose: half way to the thorax, so that the crown is where the rule above would put it.
+_MPI_TO_H36M: JointTable = {h: {b: 1.0} for h, b in _H36M_LIMBS.items()} | {
+    "Hip": {"left_hip": 0.5, "right_hip": 0.5},
+    "Thorax": {"left_shoulder": 0.5, "right_shoulder": 0.5},
+    "Spine": {"left_hip": 0.25, "right_hip": 0.25, "left_shoulder": 0.25, "right_shoulder": 0.25},
+    "NeckNose": {"left_shoulder": 0.25, "right_shoulder": 0.25, "head_top": 0.5},
+    "Head": {"head_top": 1.0},
+}
 _H36M_TO_BODY: JointTable = {b: {h: 1.0} for h, b in _H36M_LIMBS.items()} | {
     "pelvis": {"Hip": 1.0},
     "neck": {"Thorax": 1.0},
@@ -236,6 +252,8 @@ JOINT_MAPS: dict[tuple[str, str], JointTable] = {
     ("mediapipe33", "body26"): _MEDIAPIPE_TO_BODY,
     ("coco17", "body26"): _COCO_TO_BODY,
     ("openpose-coco18", "body26"): _COCO_TO_BODY,
+    ("openpose-mpi15", "body26"): _MPI_TO_BODY,
+    ("openpose-mpi15", "h36m17"): _MPI_TO_H36M,
     ("body_25", "body26"): _FEET_TO_BODY,
     ("body_25b", "body26"): _FEET_TO_BODY,
     ("halpe26", "body26"): _FEET_TO_BODY,

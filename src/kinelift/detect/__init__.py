@@ -14,6 +14,7 @@ from kinelift.detect.base import Candidate, Detection, Detector
 from kinelift.detect.files import is_keypoint_input, read_keypoints, write_keypoints
 from kinelift.detect.follow import Follower, check_person
 from kinelift.detect.mediapipe import MediaPipeDetector
+from kinelift.detect.openpose import OpenPoseDetector
 from kinelift.detect.rtmpose import RTMPoseDetector
 from kinelift.detect.shots import ShotDetector
 from kinelift.errors import InputError, UnknownNameError
@@ -35,6 +36,7 @@ __all__ = [
 
 DETECTORS: dict[str, Callable[..., Detector]] = {
     "mediapipe": MediaPipeDetector,
+    "openpose": OpenPoseDetector,
     "rtmpose": RTMPoseDetector,
 }
 
