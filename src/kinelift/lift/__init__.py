@@ -10,8 +10,9 @@ from pathlib import Path
 from kinelift.errors import InputError, UnknownNameError
 from kinelift.lift.base import Lifter, mapped
 from kinelift.lift.onnx import OnnxLifter
+from kinelift.lift.projection import ProjectionLifter
 
-__all__ = ["LIFTERS", "Lifter", "OnnxLifter", "load_lifter", "mapped"]
+__all__ = ["LIFTERS", "Lifter", "OnnxLifter", "ProjectionLifter", "load_lifter", "mapped"]
 
 
 def _shipped(name: str) -> Callable[[int], Lifter]:
@@ -24,16 +25,21 @@ LIFTERS: dict[str, Callable[[int], Lifter]] = {
 
 
 def load_lifter(name: str, threads: int = 1) -> Lifter:
-    """A lifter by registry name, ONNX file or `package.module:Class`. Raises `InputError`, `UnknownNameError`."""
+    """A lifter by registry name, ONNX file, Chainer npz or `package.module:Class`.
+
+    Raises `InputError`, `UnknownNameError`.
+    """
     if name in LIFTERS:
         return LIFTERS[name](threads)
+    if name.partition("?")[0].endswith(".npz"):
+        return ProjectionLifter.named(name)
     if name.endswith(".onnx") or Path(name).is_file():
         if not Path(name).is_file():
             raise InputError(f"{name}: no such lifter file")
         return OnnxLifter(Path(name), threads)
     if ":" in name:
         return _from_code(name)
-    raise UnknownNameError("lifter", name, [*LIFTERS, "FILE.onnx", "package.module:Class"])
+    raise UnknownNameError("lifter", name, [*LIFTERS, "FILE.onnx", "FILE.npz", "package.module:Class"])
 
 
 def _from_code(name: str) -> Lifter:
