@@ -73,6 +73,67 @@ def test_mpjpe_is_millimetres_after_moving_the_root():
     assert metrics.mpjpe(a, c) > metrics.mpjpe(a, c, root=(3, 4)) > 0
 
 
+def test_n_mpjpe_forgives_scale_of_the_prediction_only():
+    a, b = points(9, 14), points(9, 14, seed=1)
+    sizes = np.linspace(0.1, 7, 9)[:, None, None]
+    assert metrics.n_mpjpe(sizes * b + 3, b) == pytest.approx(0, abs=1e-9)
+    assert metrics.n_mpjpe(sizes * a, b) == pytest.approx(metrics.n_mpjpe(a, b))
+    assert metrics.n_mpjpe(a, 2 * b) == pytest.approx(2 * metrics.n_mpjpe(a, b))
+    assert metrics.n_mpjpe(b @ turns(9), b) > 100
+
+
+def test_the_scale_of_n_mpjpe_is_the_best_and_never_reflects():
+    a, b = points(1, 14) + [1, 2, 3], points(1, 14, seed=1)
+    a[:, 0] = b[:, 0] = 0
+    a += 0.5 * b
+
+    def squares(scale):
+        return ((scale * a - b) ** 2).sum()
+
+    scale = (a * b).sum() / (a * a).sum()
+    assert scale > 0 and squares(scale) < min(squares(scale * 1.01), squares(scale * 0.99))
+    expected = np.linalg.norm(scale * a - b, axis=-1).mean() * 1000
+    assert metrics.n_mpjpe(a, b) == pytest.approx(expected)
+    size = np.linalg.norm(b, axis=-1).mean() * 1000
+    assert metrics.n_mpjpe(-b, b) == pytest.approx(size), "inverted: the best scale is none, not minus one"
+
+
+def offset(errors_mm):
+    """Predictions and truth of one pose: the root, and a joint for each of these errors, in random directions."""
+    directions = points(len(errors_mm), seed=4)
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    true = points(1, len(errors_mm) + 1, seed=7)
+    predicted = true + 5
+    predicted[0, 1:] += directions * np.array(errors_mm)[:, None] / 1000
+    return predicted, true
+
+
+def test_pck_counts_joints_besides_the_root():
+    p, t = offset([0, 10, 149, 151, 3000])
+    assert metrics.pck(p, t) == pytest.approx(60)
+    assert metrics.pck(p, t, 9.9) == pytest.approx(20)
+    assert metrics.pck(*offset([150] * 4)) == 100
+    assert metrics.pck(t + 1, t) == 100 and metrics.auc(t + 1, t) == 100
+    moved = p[:, [1, 0, 2, 3, 4, 5]], t[:, [1, 0, 2, 3, 4, 5]]
+    assert metrics.pck(*moved, root=1) == pytest.approx(60)
+
+
+def test_auc_is_the_mean_of_pck_over_its_thresholds():
+    p, t = offset(np.random.default_rng(2).uniform(0, 200, 60))
+    expected = np.mean([metrics.pck(p, t, threshold) for threshold in range(0, 151, 5)])
+    assert metrics.auc(p, t) == pytest.approx(expected)
+    assert metrics.auc(*offset([12.0])) == pytest.approx(100 * 28 / 31)
+    assert metrics.auc(*offset([151.0] * 3)) == 0
+
+
+def test_errors_of_poses_average_to_the_measures():
+    a, b = points(6, 5), points(6, 5, seed=1)
+    assert metrics.joint_errors(a, b).mean() == pytest.approx(metrics.mpjpe(a, b))
+    errors = metrics.joint_errors(a / 10, b / 10)[:, 1:]
+    assert metrics.correct(errors).shape == metrics.area_correct(errors).shape == (6,)
+    assert metrics.correct(errors).mean() == pytest.approx(metrics.pck(a / 10, b / 10))
+
+
 def test_absolute_error_forgives_one_rigid_motion_only():
     a = points(6, 5)
     R = turns(1)[0]

@@ -32,22 +32,84 @@ def transform(points: np.ndarray, s: np.ndarray, R: np.ndarray, t: np.ndarray) -
     return s[..., None, None] * points @ np.swapaxes(R, -1, -2) + t[..., None, :]
 
 
+def joint_errors(predicted: np.ndarray, true: np.ndarray, root: tuple[int, ...] = (0,)) -> np.ndarray:
+    """(..., J) errors in mm after moving the mean of the `root` joints to the origin, each frame."""
+    return _distance(_centred(predicted, root), _centred(true, root))
+
+
 def mpjpe(predicted: np.ndarray, true: np.ndarray, root: tuple[int, ...] = (0,)) -> float:
     """Mean per-joint position error in mm after moving the mean of the `root` joints to the origin, each frame."""
-    r = list(root)
-    a = predicted - predicted[..., r, :].mean(-2, keepdims=True)
-    b = true - true[..., r, :].mean(-2, keepdims=True)
-    return float(np.linalg.norm(a - b, axis=-1).mean() * 1000)
+    return float(joint_errors(predicted, true, root).mean())
+
+
+def n_errors(predicted: np.ndarray, true: np.ndarray, root: tuple[int, ...] = (0,)) -> np.ndarray:
+    """(..., J) errors in mm, root-centred, after the least-squares scale of each frame (Rhodin et al. 2018, eq. 8).
+
+    The scale is never negative: that would be a point reflection.
+    """
+    a, b = _centred(predicted, root), _centred(true, root)
+    scale = np.maximum((a * b).sum((-1, -2)), 0) / np.maximum((a * a).sum((-1, -2)), 1e-12)
+    return _distance(scale[..., None, None] * a, b)
+
+
+def n_mpjpe(predicted: np.ndarray, true: np.ndarray, root: tuple[int, ...] = (0,)) -> float:
+    """Mean per-joint position error in mm, root-centred, after the least-squares scale of each frame."""
+    return float(n_errors(predicted, true, root).mean())
 
 
 def pa_errors(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """(..., J) errors in mm after a similarity fit of each frame, without reflection."""
-    return np.linalg.norm(transform(predicted, *similarity(predicted, true)) - true, axis=-1) * 1000
+    return _distance(transform(predicted, *similarity(predicted, true)), true)
 
 
 def pa_mpjpe(predicted: np.ndarray, true: np.ndarray) -> float:
     """Mean per-joint position error in mm after a similarity fit of each frame, without reflection."""
     return float(pa_errors(predicted, true).mean())
+
+
+# MPI-INF-3DHP's evaluation: correct is within 150 mm; the area is the mean over thresholds 0, 5, ..., 150 mm.
+PCK_MM = 150.0
+AUC_MM = np.linspace(0, PCK_MM, 31)
+# Errors below a micrometre are rounding.
+_ROUNDING_MM = 1e-3
+
+
+def correct(errors_mm: np.ndarray, threshold_mm: float = PCK_MM) -> np.ndarray:
+    """Percentage (...,) of joints whose errors (..., J) are at most `threshold_mm`."""
+    return 100 * (errors_mm <= threshold_mm + _ROUNDING_MM).mean(-1)
+
+
+def area_correct(errors_mm: np.ndarray) -> np.ndarray:
+    """Mean (...,) of `correct` over the thresholds 0, 5, ..., 150 mm, of errors (..., J).
+
+    MPI-INF-3DHP's own script counts errors strictly below a threshold, so that perfection scores 30/31 there; here it
+    scores 100, and nothing else differs.
+    """
+    missed = np.searchsorted(AUC_MM, errors_mm - _ROUNDING_MM)
+    return 100 * (1 - missed / len(AUC_MM)).mean(-1)
+
+
+def pck(predicted: np.ndarray, true: np.ndarray, threshold_mm: float = PCK_MM, root: int = 0) -> float:
+    """Percentage of joints within `threshold_mm` of the truth, root-centred, the root itself not counted.
+
+    3D-PCK of Mehta et al., "Monocular 3D human pose estimation in the wild" (3DV 2017).
+    """
+    errors = np.delete(joint_errors(predicted, true, (root,)), root, axis=-1)
+    return float(correct(errors, threshold_mm).mean())
+
+
+def auc(predicted: np.ndarray, true: np.ndarray, root: int = 0) -> float:
+    """Area under the curve of `pck` over thresholds 0, 5, ..., 150 mm, per cent (Mehta et al. 2017)."""
+    return float(area_correct(np.delete(joint_errors(predicted, true, (root,)), root, axis=-1)).mean())
+
+
+def _centred(x: np.ndarray, root: tuple[int, ...]) -> np.ndarray:
+    return x - x[..., list(root), :].mean(-2, keepdims=True)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(..., J) in mm between points (..., J, 3) in metres."""
+    return np.linalg.norm(a - b, axis=-1) * 1000
 
 
 def abs_mpjpe(predicted: np.ndarray, true: np.ndarray) -> float:
