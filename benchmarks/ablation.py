@@ -23,6 +23,7 @@ RUNS = {
     "+ random angles": {"actions": 0},
     "+ actions": {},
     "+ rendered clips": {"rendered": True},
+    "+ real 2D poses (MPII)": {"rendered": True, "real": True},
     "single frame (Martinez)": {"network": "single-frame"},
     "27 frames (VideoPose3D)": {"network": "videopose3d"},
 }
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--mocap", type=Path, required=True)
     parser.add_argument("--bandai", type=Path)
     parser.add_argument("--detector-data", type=Path)
+    parser.add_argument("--poses", type=Path, help="mpii_poses.npy")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=32)
@@ -43,13 +45,14 @@ def main() -> None:
     lifters = {}
     for name, change in RUNS.items():
         rendered = [args.detector_data] if change.get("rendered") and args.detector_data else []
-        if change.get("rendered") and not rendered:
+        poses = args.poses if change.get("real") else None
+        if (change.get("rendered") and not rendered) or (change.get("real") and not poses):
             continue
-        plain = {k: v for k, v in change.items() if k != "rendered"}
+        plain = {k: v for k, v in change.items() if k not in ("rendered", "real")}
         folder = args.work / name.replace(" ", "-").strip("+-()").replace("(", "").replace(")", "")
         if not (folder / "lifter.onnx").is_file():
             config = dataclasses.replace(Config(steps=args.steps, batch=args.batch), **plain)
-            train(config, [args.mocap], folder, resume=True, detector_data=rendered)
+            train(config, [args.mocap], folder, resume=True, detector_data=rendered, real_poses=poses)
         lifters[name] = load_lifter(str(folder / "lifter.onnx"))
         print("trained", name, flush=True)
     if args.train_only:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # The quintic Newton-Schulz iteration of the paper, which drives singular values to about 1 in five steps.
 _A, _B, _C, _STEPS = 3.4445, -4.775, 2.0315, 5
@@ -39,7 +39,12 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: list[Tensor], lr: float, taps: dict[Tensor, int], momentum: float = 0.95, weight_decay: float = 0.01
+        self,
+        params: list[nn.Parameter],
+        lr: float,
+        taps: dict[nn.Parameter, int],
+        momentum: float = 0.95,
+        weight_decay: float = 0.01,
     ):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.taps = taps

@@ -1,8 +1,8 @@
 """The temporal lifter's network: a stack of dilated three-tap layers over time, one forward pass for all frames.
 
 Two frames at 30 Hz make one token: people move little in 33 ms, and half the tokens are half the work. Tensors are
-(B, T, C), T frames or tokens. A convolution is written as one matrix product of shifted copies, three times as fast on a CPU
-in bfloat16 as `nn.Conv1d`.
+(B, T, C), T frames or tokens. A convolution is written as one matrix product of shifted copies, three times as fast on
+a CPU in bfloat16 as `nn.Conv1d`.
 """
 
 from __future__ import annotations

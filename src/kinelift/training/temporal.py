@@ -37,6 +37,7 @@ from kinelift.training.baselines import BASELINES
 from kinelift.training.export import export
 from kinelift.training.muon import Muon
 from kinelift.training.network import OUTPUTS, Prediction, TemporalNet
+from kinelift.training.real_poses import RealPoses
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Config:
         learning_rate: Of matrices, by Muon; everything else has AdamW's, which is two thirds of it.
         decay: Share of the steps over which the rate falls.
         own_3d: Whether the network is told a detector's own 3D of rendered clips, in most of their windows.
+        real_windows: Windows of real 2D poses a step, where a file of them is given.
         seed: Seeds numpy and torch.
         threads: Torch threads.
     """
@@ -76,6 +78,7 @@ class Config:
     learning_rate: float = 3e-3
     decay: float = 0.4
     own_3d: bool = False
+    real_windows: int = 12
     seed: int = 0
     threads: int = 1
 
@@ -225,13 +228,17 @@ def train(
     detector_data: list[Path] | None = None,
     accelerator: str = "auto",
     devices: int | str = 1,
+    real_poses: Path | None = None,
 ) -> Path:
     """Train and export; returns the path of `lifter.onnx`. Metrics go to `metrics.csv` and, if installed, TensorBoard.
+
+    `real_poses` is an .npy file of MPII poses, which join without their 3D (`training.real_poses`).
 
     Raises `InputError` for data that cannot be read.
     """
     torch.set_num_threads(config.threads)
     sources, checks = _data(config, data, detector_data or [])
+    real = RealPoses(real_poses, config.real_windows, config.seed) if real_poses else None
     fabric = Fabric(accelerator=accelerator, devices=devices, precision="bf16-mixed", loggers=_loggers(out))
     fabric.launch()
     out.mkdir(parents=True, exist_ok=True)
@@ -242,7 +249,7 @@ def train(
     began = time.monotonic()
     row = {"step": float(first), **validate(net, checks)} if first >= config.steps else {}
     for step, batch in enumerate(batches, first):
-        loss = _step(fabric, model, running, fabric.to_device(batch), config, step)
+        loss = _step(fabric, model, running, fabric.to_device(batch), config, step, real)
         if progress:
             progress(step + 1, config.steps)
         if ((step + 1) % CHECK_EVERY == 0 or step + 1 == config.steps) and fabric.is_global_zero:
@@ -251,6 +258,7 @@ def train(
             _record(fabric, out / "metrics.csv", row, new=step < CHECK_EVERY)
             _save(out / "checkpoint.pt", net, optimisers, step + 1, config)
     said = _DATA if sources.detected is None else f"{_DATA}; rendered clips seen by a detector"
+    said = said if real is None else f"{said}; MPII 2D poses"
     return export(calibrated(net, checks), out / "lifter.onnx", asdict(config), row, config.own_3d, said)
 
 
@@ -282,7 +290,13 @@ def _start(config: Config, checkpoint: Path | None) -> tuple[torch.nn.Module, li
 
 
 def _step(
-    fabric: Any, model: Any, optimisers: list[Any], batch: dict[str, torch.Tensor], config: Config, step: int
+    fabric: Any,
+    model: Any,
+    optimisers: list[Any],
+    batch: dict[str, torch.Tensor],
+    config: Config,
+    step: int,
+    real: RealPoses | None,
 ) -> torch.Tensor:
     """One step of both optimisers; the loss."""
     for optimiser, share in zip(optimisers, (1.0, ADAMW_SHARE), strict=True):
@@ -290,6 +304,8 @@ def _step(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * share * config.rate(step)
     loss = _loss(model(batch["features"], batch["opinion"]), batch)
+    if real is not None:
+        loss = loss + real.loss(model, np.random.default_rng((config.seed, step, fabric.global_rank, 1)))
     fabric.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimiser in optimisers:
