@@ -83,7 +83,7 @@ def test_n_mpjpe_forgives_scale_of_the_prediction_only():
 
 
 def test_the_scale_of_n_mpjpe_is_the_best_and_never_reflects():
-    a, b = points(1, 14) + [1, 2, 3], points(1, 14, seed=1)
+    a, b = points(1, 14) + np.array([1, 2, 3]), points(1, 14, seed=1)
     a[:, 0] = b[:, 0] = 0
     a += 0.5 * b
 

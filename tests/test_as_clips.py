@@ -1,0 +1,92 @@
+"""Sets of 17-joint poses as clips for the temporal lifter: the same bodies, upright, once each."""
+
+import numpy as np
+import pytest
+
+from kinelift import metrics
+from kinelift.camera import Z_UP_TO_Y_UP, Camera
+from kinelift.datasets.as_clips import as_clips
+from kinelift.datasets.base import PoseSet, View
+from kinelift.errors import InputError
+from kinelift.skeleton import BODY26, H36M17, joint_map
+from kinelift.training.generate import generate
+from kinelift.training.views import windows
+
+GIVEN = joint_map(H36M17, BODY26).any(1)
+SPOTS = [(4, 1.4, 1), (-3, 1, 3), (0, 2, 5), (5, 0.5, -2)]
+
+
+@pytest.fixture(scope="module")
+def motion():
+    return generate(np.random.default_rng(8), 3, 60).astype(float)
+
+
+def views_of(motion, look_at, turn, action="Walk"):
+    """Four cameras' views of one take, in a world whose axes are `turn` times ours."""
+    out = []
+    for spot in SPOTS:
+        camera = look_at(spot, motion[0, 0])
+        camera = camera.replaced(R_cam_world=camera.R_cam_world @ turn.T)
+        x = camera.to_camera(joint_map(BODY26, H36M17) @ motion @ turn.T)
+        out.append(View(camera.project_camera(x), x, action, camera))
+    return out
+
+
+@pytest.fixture(scope="module")
+def four(motion, look_at):
+    """Three takes, each seen by four cameras, Z up as in Human3.6M, a tall and a short body among them."""
+    sized = [motion[0], 1.15 * motion[1], 0.8 * motion[2]]
+    views = [v for m, a in zip(sized, "abc", strict=True) for v in views_of(m, look_at, Z_UP_TO_Y_UP.T, a)]
+    return PoseSet.from_views("made", views, 25.0)
+
+
+def test_the_same_motion_once_at_reference_stature(four, motion):
+    clips = as_clips(four)
+    assert [c.name for c in clips] == ["made/a/0", "made/b/1", "made/c/2"]
+    for clip, true in zip(clips, motion, strict=True):
+        assert clip.fps == 25.0 and clip.positions.shape == (60, 26, 3) and clip.positions.dtype == np.float32
+        assert np.isnan(clip.positions[:, ~GIVEN]).all()
+        said = clip.positions[:, GIVEN].astype(float)
+        s, R, _ = metrics.similarity(said.reshape(-1, 3), true[:, GIVEN].reshape(-1, 3))
+        np.testing.assert_allclose(R[1], [0, 1, 0], atol=1e-5)
+        assert metrics.abs_mpjpe(said * s, true[:, GIVEN]) < 0.05
+    thigh, shank = BODY26.indices("left_hip", "left_knee"), BODY26.indices("left_knee", "left_ankle")
+    legs = [
+        sum(np.linalg.norm(np.subtract(*c.positions[:, p].swapaxes(0, 1)), axis=-1).mean() for p in (thigh, shank))
+        for c in clips
+    ]
+    assert np.ptp(legs) < 0.12 < 0.6 < min(legs)
+
+
+@pytest.mark.parametrize("flip", [np.eye(3), Z_UP_TO_Y_UP.T, np.diag([1.0, -1, -1]), np.eye(3)[[1, 2, 0]]])
+def test_any_axis_of_the_world_may_be_up(motion, look_at, flip):
+    clips = as_clips(PoseSet.from_views("made", views_of(motion[0], look_at, flip), 30.0))
+    assert len(clips) == 1
+    said, true = clips[0].positions[:, GIVEN], motion[0][:, GIVEN]
+    assert metrics.mpjpe(said[..., 1:2] - said[:, :1, 1:2], true[..., 1:2] - true[:, :1, 1:2]) < 30
+    ankles = clips[0].positions[:, BODY26.indices("left_ankle", "right_ankle"), 1].min(1)
+    assert 0.02 < np.percentile(ankles, 5) < 0.12
+
+
+def test_sequences_whose_camera_stands_nowhere_are_left_out(four):
+    nowhere = Camera.from_focal(1000, (1920, 1080))
+    cameras = [None, nowhere, None, nowhere, *four.cameras[4:]]
+    clips = as_clips(four.replaced(cameras=tuple(cameras)))
+    assert [c.name for c in clips] == ["made/b/0", "made/c/1"]
+    with pytest.raises(InputError, match="made: no sequence's camera has a known place"):
+        as_clips(four.replaced(cameras=(nowhere,) * len(cameras)))
+
+
+def test_what_is_no_motion_is_said(four):
+    with pytest.raises(InputError, match="made: states no frame rate"):
+        as_clips(four.replaced(fps=None))
+    with pytest.raises(InputError, match="made: holds no 3D"):
+        as_clips(four.replaced(positions=None))
+    with pytest.raises(InputError, match="no sequence"):
+        as_clips(four.sliced(np.arange(0, len(four), 2)))
+
+
+def test_training_draws_windows_of_them(four):
+    positions, contact = windows(np.random.default_rng(0), as_clips(four), 5, 48)
+    assert np.isfinite(positions[:, :, GIVEN]).all() and np.isnan(positions[:, :, ~GIVEN]).all()
+    assert np.isnan(contact).all(), "without soles nobody knows what touches the ground"
