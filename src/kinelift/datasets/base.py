@@ -12,9 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinelift.camera import Camera
-from kinelift.errors import InputError, RecordError
+from kinelift.errors import InputError, RecordError, UnknownNameError
 from kinelift.records import _Record, frozen_array
 from kinelift.skeleton import H36M17
+
+SPLITS = ("train", "test")
+
+
+def check_split(split: str, known: tuple[str, ...] = SPLITS) -> str:
+    """The split's name, if it is one; raises `UnknownNameError`."""
+    if split not in known:
+        raise UnknownNameError("split", split, known)
+    return split
 
 
 @dataclass(frozen=True, eq=False)
