@@ -45,7 +45,7 @@ def test_it_goes_downhill_and_forgets_what_is_not_needed():
         optimiser.zero_grad()
         (p - target).square().mean().backward()
         optimiser.step()
-    assert (p - target).norm().item() < 0.2 * first
+    assert (p - target).norm().item() < 0.3 * first
     idle = torch.nn.Parameter(torch.ones(4, 4))
     idle.grad = torch.zeros(4, 4)
     Muon([idle], 0.1, {}, weight_decay=0.5).step()
