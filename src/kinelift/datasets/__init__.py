@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from kinelift.datasets import h36m, mpii, views17
+from kinelift.datasets import h36m, mpi_inf_3dhp, mpii, views17
 from kinelift.datasets.base import PoseSet, View
 
 __all__ = ["DATASETS", "PoseSet", "Reader", "View"]
@@ -26,5 +26,6 @@ class Reader(Protocol):
 DATASETS: dict[str, Reader] = {
     "h36m": h36m.read,
     "mpii": mpii.read,
+    "mpi-inf-3dhp": mpi_inf_3dhp.read,
     "mocap": views17.read,
 }
