@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from caffe_network import colours, write_network
 
+from caffe_network import colours, write_network
 from kinelift.detect import Detector, detect_video, make_detector
 from kinelift.errors import InputError, MissingExtraError, UnknownNameError
 from kinelift.records import Frame
@@ -104,7 +104,7 @@ def test_a_black_picture_holds_nobody_and_the_same_frame_gives_the_same_answer(f
 def test_follows_through_a_folder_of_pictures(files, tmp_path):
     detector = make_detector("openpose", proto=files["coco"][0], model=files["coco"][1])
     starts = places(18) * 0.8 + 20
-    paths = [starts + (4 * i, 2 * i) for i in range(6)]
+    paths = [starts + np.array([4 * i, 2 * i]) for i in range(6)]
     for i, xy in enumerate(paths):
         cv2.imwrite(str(tmp_path / f"{i}.png"), spots(xy)[..., ::-1])
     found = detect_video(tmp_path, detector)
@@ -115,7 +115,7 @@ def test_follows_through_a_folder_of_pictures(files, tmp_path):
 
 
 def test_mpi_gives_the_projection_lifters_all_they_want():
-    """The crown is the crown, and the seed's rule crown = thorax + 2 (nose - thorax) holds for what stands in for it."""
+    """The crown is the crown, and the seed's rule crown = thorax + 2 (nose - thorax) holds for the made-up nose."""
     points = np.random.default_rng(0).normal(size=(15, 2))
     h36m = joint_map(OPENPOSE_MPI15, H36M17) @ points
     at = H36M17.index
