@@ -1,6 +1,7 @@
 """Evaluation by its laws: lifters that know the truth, or spoil it in a known way, get the known numbers."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -362,6 +363,56 @@ def test_wrong_answers_are_said(poses):
         evaluate([mixed], poses)
 
 
+FLAT_CODE = """
+import numpy as np
+from kinelift.records import Lifted
+from kinelift.skeleton import H36M17
+
+class Flat:
+    name, skeleton = "flat", H36M17
+
+    def lift(self, pose, camera):
+        rays = camera.unproject(pose.xy)
+        rays = rays - rays[:, :1]
+        return Lifted(H36M17, np.concatenate([rays, 0 * rays[..., :1]], -1), pose.times, "unit")
+
+    def provenance(self):
+        return {"name": "flat"}
+"""
+
+
+@pytest.fixture
+def flat_onnx(tmp_path):
+    """A lifter file of layout root-spread: all depths 0."""
+    onnx = pytest.importorskip("onnx")
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["z"])], "flat",
+        [helper.make_tensor_value_info("x", number, ["T", 34])],
+        [helper.make_tensor_value_info("z", number, ["T", 17])],
+        [onnx.numpy_helper.from_array(np.zeros((34, 17), np.float32), "w")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, {"format": "kinelift-lifter/1", "layout": "root-spread"})
+    onnx.save(model, str(tmp_path / "zeros.onnx"))
+    return tmp_path / "zeros.onnx"
+
+
+def test_lifters_of_every_family_in_one_table(poses, flat_onnx, tmp_path, monkeypatch):
+    """A name, an ONNX file, the authors' weights and somebody's code; three ways to say nothing of depth are one."""
+    (tmp_path / "somebody.py").write_text(FLAT_CODE)
+    monkeypatch.syspath_prepend(tmp_path)
+    authors = Path(__file__).parent / "fixtures" / "chainer" / "plain.npz"
+    table = evaluate(["temporal", str(flat_onnx), str(authors), "code=somebody:Flat"], poses)
+    assert table.methods == ["temporal", "zeros", "plain", "code"]
+    assert table.unit_scale == ("zeros", "plain", "code")
+    zeros, code = scores(table, "zeros"), scores(table, "code")
+    alone = evaluate([KnowingDepth(poses, np.zeros_like)], poses).score("depths", "mpjpe").average
+    assert zeros == pytest.approx(code, rel=1e-4)
+    assert alone != pytest.approx(zeros["mpjpe"], rel=1e-3), "17 joints there, 15 here"
+    assert scores(table, "plain") != pytest.approx(zeros, rel=1e-2)
+
+
 def test_the_shipped_lifter_on_generated_motion(poses):
     """Far better than the flat figure that says nothing of depth, and it does not invert."""
     flat = KnowingDepth(poses, np.zeros_like)
@@ -376,7 +427,7 @@ def test_the_shipped_lifter_on_generated_motion(poses):
 
 @pytest.mark.data
 def test_the_shipped_lifter_on_mocap(data, look_at):
-    """A few seconds of every third clip of cmu.npz, which has toes but no face: 12 limb joints, trunk from them."""
+    """Three seconds of every ninth clip of cmu.npz, which has toes but no face: 12 limb joints, trunk from them."""
     with np.load(data / "mocap" / "cmu.npz") as f:
         names, positions, fps = [str(n) for n in f["joint_names"]], f["positions"], f["clip_fps"]
         starts = np.concatenate([[0], np.cumsum(f["clip_lengths"])])
@@ -386,7 +437,7 @@ def test_the_shipped_lifter_on_mocap(data, look_at):
     body[BODY26.index("neck"), [names.index(f"{s}_shoulder") for s in ("left", "right")]] = 0.5
     body[BODY26.index("nose"), names.index("head")] = 1
     views = []
-    for i in range(0, len(fps), 3):
+    for i in range(0, len(fps), 9):
         x = body @ positions[starts[i] : starts[i + 1]][:: round(fps[i] / 30)][:90].astype(float)
         middle, far = x[:, 0].mean(0), 3 + np.ptp(x[:, 0], axis=0).max()
         views.append(seen(x, look_at(middle + far * np.array([np.cos(i), 0.2, np.sin(i)]), middle), "all"))
