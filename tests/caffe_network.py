@@ -46,6 +46,19 @@ def write_network(folder, parts="coco", fields=None):
     return proto, model
 
 
+def spotted(points, size, radius=7.0):
+    """An RGB picture of (width, height): a disc of each part's colour at points (J, 2), none where a point is NaN."""
+    picture = np.zeros((size[1], size[0], 3))
+    reach = int(radius) + 2
+    for (px, py), colour in zip(points, colours(len(points)), strict=True):
+        if np.isfinite(px):
+            top, left = max(0, round(py) - reach), max(0, round(px) - reach)
+            y, x = np.mgrid[top : round(py) + reach, left : round(px) + reach]
+            part = picture[top : round(py) + reach, left : round(px) + reach]
+            part[(np.hypot(x - px, y - py) < radius)[: part.shape[0], : part.shape[1]]] = colour[::-1]
+    return (255 * picture).round().astype(np.uint8)
+
+
 def _prototxt(heat_maps, fields):
     def layer(name, kind, bottoms, rest, top=None):
         tops = f'top: "{top or name}"'

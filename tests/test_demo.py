@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from caffe_network import colours, write_network
+from caffe_network import spotted, write_network
 from kinelift import metrics
 from kinelift.demo import GIF, PICTURE, SHEET, TURNS_DEG, VIEW, default_lifter, demo, upright
 from kinelift.detect import Candidate, make_detector
@@ -414,11 +414,8 @@ def test_openpose_files_and_a_lifter_file_from_picture_to_pose(tmp_path, walked,
     points = source @ camera.project(body)
     points[OPENPOSE_COCO18.indices("right_eye", "left_eye")] += [[-6, -14], [6, -14]]
     big = 4
-    picture = np.zeros((SIZE[1] * big, SIZE[0] * big, 3))
-    y, x = np.mgrid[: SIZE[1] * big, : SIZE[0] * big]
-    for (px, py), colour in zip(points * big, colours(18), strict=True):
-        picture[np.hypot(x - px, y - py) < 7] = colour[::-1]
-    cv2.imwrite(str(tmp_path / "spots.png"), (255 * picture[..., ::-1]).round())
+    picture = spotted(points * big, (SIZE[0] * big, SIZE[1] * big))
+    cv2.imwrite(str(tmp_path / "spots.png"), picture[..., ::-1])
     proto, model = write_network(tmp_path, "coco")
     detector = make_detector("openpose", proto=proto, model=model, width=1280, height=960)
     shown = demo(tmp_path / "spots.png", tmp_path / "out", str(flat_network(tmp_path / "flat.onnx")), detector)

@@ -1,16 +1,21 @@
 """OpenPose through OpenCV on a small real Caffe network: each part answers to a colour, so its true place is known."""
 
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from caffe_network import colours, write_network
-from kinelift.detect import Detector, detect_video, make_detector
+from caffe_network import colours, spotted, write_network
+from kinelift import metrics
+from kinelift.detect import DETECTORS, Detector, detect_video, make_detector
+from kinelift.detect.openpose import OpenPoseDetector
 from kinelift.errors import InputError, MissingExtraError, UnknownNameError
+from kinelift.kinematics import motion_positions
+from kinelift.pipeline import animate
 from kinelift.records import Frame
-from kinelift.skeleton import H36M17, OPENPOSE_COCO18, OPENPOSE_MPI15, joint_map
+from kinelift.skeleton import BODY26, H36M17, OPENPOSE_COCO18, OPENPOSE_MPI15, joint_map
 
 SIZE = (640, 480)
 SKELETON = {"coco": OPENPOSE_COCO18, "mpi": OPENPOSE_MPI15}
@@ -112,6 +117,27 @@ def test_follows_through_a_folder_of_pictures(files, tmp_path):
     assert np.abs(found.pose.xy - np.stack(paths)).max() < 6
     assert found.provenance["weights"] == "coco.caffemodel"
     assert len(found.provenance["weights_sha256"]) == len(found.provenance["network_sha256"]) == 64
+
+
+def test_animates_like_any_detector(files, tmp_path, monkeypatch, walk, look_at):
+    """The whole pipeline on a walking body of coloured spots, against the walk that was drawn."""
+    size, names = (1280, 960), OPENPOSE_COCO18.joints
+    true = walk(np.arange(30) / 30, heading=0.6)
+    place = {n: BODY26.index(n) for n in names if n in BODY26.joints}
+    points = np.full((30, 18, 2), np.nan)
+    pixels = look_at([0, 1.0, 4.5], [0, 0.9, 0], 1100.0, size).project(true)
+    for name, j in place.items():
+        points[:, names.index(name)] = pixels[:, j]
+    for i, at in enumerate(points):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), spotted(at, size)[..., ::-1])
+    proto, model = files["coco"]
+    ready = partial(OpenPoseDetector, proto=proto, width=size[0], height=size[1])
+    monkeypatch.setitem(DETECTORS, "openpose", ready)
+    take = animate(tmp_path, detector="openpose", pose_model=model, focal_px=1100.0, height_m=1.7)
+    assert take.meta["detector"]["weights"] == "coco.caffemodel"
+    assert take.report["detected_percent"] == 100
+    limbs = BODY26.indices(*metrics.LIMBS)
+    assert metrics.pa_mpjpe(motion_positions(take.motions[0])[:, limbs], true[:, limbs]) < 60
 
 
 def test_mpi_gives_the_projection_lifters_all_they_want():
