@@ -7,13 +7,16 @@ camera has no known place in the world is left out, since nothing says where dow
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from kinelift.camera import Camera
+from kinelift.datasets import h36m, mpi_inf_3dhp, views17
 from kinelift.datasets.base import PoseSet
 from kinelift.datasets.mocap import Clip, _stature
-from kinelift.errors import InputError
+from kinelift.errors import InputError, UnknownNameError
 from kinelift.kinematics import STATURE_PRIOR_M, reference_offsets
 from kinelift.skeleton import BODY26, H36M17, joint_map
 
@@ -26,16 +29,38 @@ _ANKLES = BODY26.indices("left_ankle", "right_ankle")
 _ANKLE_M = -float(reference_offsets()[BODY26.index("left_heel"), 1])
 
 
-def as_clips(data: PoseSet) -> list[Clip]:
+# Frames per second of MPI-INF-3DHP's training sequences, from the info that comes with it; the others have 25.
+_FAST_3DHP = dict.fromkeys(("S1/Seq2", "S3/Seq1", "S3/Seq2", "S5/Seq1", "S5/Seq2"), 50.0)
+_RATES_3DHP = {f"S{s}/Seq{q}": 25.0 for s in range(1, 9) for q in (1, 2)} | _FAST_3DHP
+
+# Readers of what the temporal lifter may train on, at 25 to 60 Hz.
+TRAINING_CLIPS: dict[str, Callable[[Path], list[Clip]]] = {
+    "h36m": lambda path: as_clips(h36m.read(path, "train", every=2)),
+    "mpi-inf-3dhp": lambda path: as_clips(mpi_inf_3dhp.read(path, "train", every=1), _RATES_3DHP),
+    "mocap": views17.read_clips,
+}
+
+
+def training_clips(dataset: str, path: Path) -> list[Clip]:
+    """Clips of a data set by name. Raises `InputError`, `UnknownNameError`."""
+    if dataset not in TRAINING_CLIPS:
+        raise UnknownNameError("data set with motion in 3D", dataset, TRAINING_CLIPS)
+    return TRAINING_CLIPS[dataset](path)
+
+
+def as_clips(data: PoseSet, fps: Mapping[str, float] | None = None) -> list[Clip]:
     """BODY26 clips at reference stature of a set's sequences, Y up, floor near y = 0, each take once.
 
-    Which axis of the source's world is up is read from the bodies, which stand more than they lie. Several cameras'
-    views of one take become one clip. Raises `InputError` for a set without 3D, frame rate or placed cameras.
+    `fps` by action, where the set states no single frame rate. Which axis of the source's world is up is read from the
+    bodies, which stand more than they lie. Several cameras' views of one take become one clip. Raises `InputError` for
+    a set without 3D, frame rate or placed cameras.
     """
     if data.positions is None:
         raise InputError(f"{data.name}: holds no 3D to train on")
-    if data.fps is None:
-        raise InputError(f"{data.name}: states no frame rate, so its poses are no motion")
+    rates = fps or {}
+    unknown = [] if data.fps is not None else sorted(set(map(str, data.actions)) - set(rates))
+    if unknown:
+        raise InputError(f"{data.name}: states no frame rate of {', '.join(unknown)}, so its poses are no motion")
     takes = _distinct(_world_takes(data))
     if not takes:
         raise InputError(
@@ -43,8 +68,10 @@ def as_clips(data: PoseSet) -> list[Clip]:
         )
     upright = _upright(np.concatenate([t for _, t in takes]))
     log.info("%s: %d takes from %d sequences", data.name, len(takes), int(data.sequence[-1]) + 1)
-    names = [f"{data.name}/{action}/{i}" for i, (action, _) in enumerate(takes)]
-    return [Clip(n, _body26(t @ upright.T), data.fps) for n, (_, t) in zip(names, takes, strict=True)]
+    return [
+        Clip(f"{data.name}/{action}/{i}", _body26(x @ upright.T), data.fps or rates[action])
+        for i, (action, x) in enumerate(takes)
+    ]
 
 
 def _world_takes(data: PoseSet) -> list[tuple[str, np.ndarray]]:

@@ -36,7 +36,6 @@ NAMINGS: dict[str, _Names] = {
     "xsens": _naming(
         _WORDS, "{s}UpperArm", "{s}ForeArm", "{s}Hand", "{s}UpperLeg", "{s}LowerLeg", "{s}Foot", "{s}Toe|{s}Foot_end"
     ),
-    "kinelift": _naming(_WORDS, *(f"{{s}}_{part}" for part in _PARTS)),
 }
 
 

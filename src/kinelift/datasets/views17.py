@@ -40,7 +40,10 @@ def read(path: Path, split: str, two_d: str = "gt", every: int = 1) -> PoseSet:
     if two_d != "gt":
         raise InputError(f"unknown 2D '{two_d}' for mocap; known: gt")
     clips = [c for c in read_clips(path) if split == "all" or held_out(c.name) == (split == "test")]
-    views = (v for c in clips for v in _views(c, every))
+    try:
+        views = [v for c in clips for v in _views(c, every)]
+    except InputError as e:
+        raise InputError(f"{path}: {e}") from None
     return PoseSet.from_views(f"mocap {split} {path.name}", views, RATE_HZ / every)
 
 
@@ -106,6 +109,8 @@ def _unit(v: np.ndarray) -> np.ndarray:
 
 def joints17(clip: Clip) -> np.ndarray:
     """Positions (T, 17, 3) in metres, Y up, at 30 Hz, by the table from BODY26 to H36M17."""
+    if not 1 <= clip.fps <= 1000:
+        raise InputError(f"clip '{clip.name}': {clip.fps:g} frames per second")
     weights = joint_map(BODY26, H36M17)
     used = np.abs(weights).sum(0) > 0
     p = clip.positions[:, used].astype(np.float64)
