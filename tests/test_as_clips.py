@@ -1,13 +1,17 @@
 """Sets of 17-joint poses as clips for the temporal lifter: the same bodies, upright, once each."""
 
+import pickle
+
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from kinelift import metrics
 from kinelift.camera import Z_UP_TO_Y_UP, Camera
-from kinelift.datasets.as_clips import as_clips
+from kinelift.datasets import h36m, mpi_inf_3dhp
+from kinelift.datasets.as_clips import TRAINING_CLIPS, as_clips, training_clips
 from kinelift.datasets.base import PoseSet, View
-from kinelift.errors import InputError
+from kinelift.errors import InputError, UnknownNameError
 from kinelift.skeleton import BODY26, H36M17, joint_map
 from kinelift.training.generate import generate
 from kinelift.training.views import windows
@@ -84,6 +88,69 @@ def test_what_is_no_motion_is_said(four):
         as_clips(four.replaced(positions=None))
     with pytest.raises(InputError, match="no sequence"):
         as_clips(four.sliced(np.arange(0, len(four), 2)))
+
+
+def same_motion(clip, true):
+    """Whether the joints that a clip has are those of a motion but for size, heading and place."""
+    said = clip.positions[:, GIVEN].astype(float)
+    scale = metrics.similarity(said.reshape(-1, 3), true[:, GIVEN].reshape(-1, 3))[0]
+    return metrics.abs_mpjpe(said * scale, true[:, GIVEN]) < 0.5
+
+
+def test_human36m_trains_at_25_hz(tmp_path, motion, look_at):
+    """Five subjects with a take each, as the seed has them: Z up, millimetres, four cameras."""
+    points, cameras = {}, {}
+    for i, subject in enumerate(h36m.SUBJECTS["train"]):
+        whole = np.zeros((60, 32, 3))
+        walked = joint_map(BODY26, H36M17) @ (motion[i % 3] + [0.1 * i, 0, 0])
+        whole[:, h36m.JOINTS_17_OF_32] = walked @ Z_UP_TO_Y_UP * 1000
+        points[subject] = {"Walking 1": whole.reshape(60, 96)}
+        views = [look_at(spot, motion[i % 3][0, 0]) for spot in SPOTS]
+        cameras[subject] = {
+            name: {
+                "R": c.R_cam_world @ Z_UP_TO_Y_UP, "T": (Z_UP_TO_Y_UP.T @ c.position)[:, None] * 1000,
+                "f": np.full((2, 1), 1145.0), "c": np.full((2, 1), 512.0), "k": np.zeros((3, 1)), "p": np.zeros((2, 1)),
+            }
+            for name, c in zip(h36m.CAMERAS, views, strict=True)
+        }  # fmt: skip
+    for name, values in (("points_3d", points), ("cameras", cameras)):
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(values))
+    clips = training_clips("h36m", tmp_path)
+    assert len(clips) == 5 and {c.fps for c in clips} == {25.0}
+    assert all(same_motion(c, motion[i % 3][::2]) for i, c in enumerate(clips))
+
+
+def test_mpi_inf_3dhp_trains_at_each_sequences_own_rate(tmp_path, motion, look_at):
+    lens = np.array([[1500.0, 0, 1024], [0, 1500, 1024], [0, 0, 1]])
+    for sequence, true in zip(("S1/Seq1", "S1/Seq2"), motion, strict=False):
+        cells, text = np.empty((2, 14, 1), object), ""
+        for i in range(14):
+            camera = look_at([4 * np.cos(i), 1.3, 4 * np.sin(i)], true[0, 0])
+            world = camera.to_camera(joint_map(BODY26, H36M17) @ true)
+            x = np.zeros((60, 28, 3))
+            x[:, mpi_inf_3dhp.JOINTS_17_OF_28] = world
+            xy = camera.replaced(K=lens).project_camera(world)
+            cells[0, i, 0], cells[1, i, 0] = np.zeros((60, 56)), x.reshape(60, 84) * 1000
+            cells[0, i, 0].reshape(60, 28, 2)[:, mpi_inf_3dhp.JOINTS_17_OF_28] = xy
+            whole, place = np.eye(4), np.eye(4)
+            whole[:3, :3], place[:3, :3], place[:3, 3] = lens, camera.R_cam_world, camera.t_cam_world * 1000
+            numbers = [" ".join(map(repr, m.ravel().tolist())) for m in (whole, place)]
+            text += f"name {i}\n  size 2048 2048\n  intrinsic {numbers[0]}\n  extrinsic {numbers[1]}\n"
+        folder = tmp_path / sequence
+        folder.mkdir(parents=True)
+        savemat(folder / "annot.mat", {"annot2": cells[0], "annot3": cells[1]})
+        (folder / "camera.calibration").write_text(text)
+    slow, fast = training_clips("mpi-inf-3dhp", tmp_path)
+    assert (slow.fps, fast.fps) == (25.0, 50.0)
+    assert same_motion(slow, motion[0]) and same_motion(fast, motion[1])
+
+
+def test_sets_without_motion_are_no_choice(tmp_path):
+    with pytest.raises(UnknownNameError, match=r"'mpii'; known: h36m, mocap, mpi-inf-3dhp"):
+        training_clips("mpii", tmp_path)
+    for name in TRAINING_CLIPS:
+        with pytest.raises(InputError, match=str(tmp_path)):
+            training_clips(name, tmp_path)
 
 
 def test_training_draws_windows_of_them(four):
