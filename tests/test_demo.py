@@ -117,6 +117,7 @@ def test_the_moment_is_the_one_asked_for(undrawn, clip, xy, tmp_path, options, e
     assert shown.frame.image[0, 0, 0] == expected
     assert shown.frame.time == pytest.approx(expected / 30)
     np.testing.assert_allclose(shown.pose.xy[0], xy[expected])
+    assert not any("hardly seen" in w for w in shown.warnings)
     assert detector.asked == [expected]  # a single-frame lifter needs no more
 
 
@@ -262,6 +263,7 @@ def test_what_is_unseen_is_not_invented_by_a_single_frame_lifter(clip, xy, tmp_p
     shown = demo(clip, tmp_path, Flat(), Known(xy, unseen=["left_wrist", "left_elbow"]), frame=10)
     gone = ~np.isfinite(shown.positions).all(1)
     assert [H36M17.joints[j] for j in np.flatnonzero(gone)] == ["LElbow", "LWrist"]
+    assert [w for w in shown.warnings if "hardly seen" in w and w.endswith("left elbow, left wrist")]
     with pytest.raises(InputError, match="too little of the person"):
         demo(clip, tmp_path, Flat(), Known(xy, unseen=BODY26.joints[4:]), frame=10)
 

@@ -19,6 +19,7 @@ from kinelift.detect import Detection, Detector, detect_video, make_detector
 from kinelift.errors import InputError, KineliftError
 from kinelift.kinematics import STATURE_PRIOR_M, reference_offsets
 from kinelift.lift import LIFTERS, Lifter, load_lifter, mapped
+from kinelift.metrics import LIMBS
 from kinelift.records import Frame, Lifted, Pose2D
 from kinelift.render.figures import Turntable, close_up, contact_sheet, gif, labelled, png, pose_on_picture
 from kinelift.repair import repair
@@ -30,6 +31,7 @@ PICTURE, SHEET, GIF, VIEW = "pose_2d.png", "sheet.png", "turn.gif", "turn_{:03d}
 GIF_SECONDS = 3.0
 WEBCAM_WAIT_S = 3.0
 _AROUND_S = 0.5
+_FAINT = 0.3  # confidence below which a point is a guess
 _FEWEST = 4  # joints that make a pose
 _CLOSE_UP = (670, 960)  # the sheet's part of the picture, pixels
 _FILM_DIAGONAL_MM = 43.267  # of the 35 mm film that equivalent focal lengths refer to
@@ -110,10 +112,12 @@ def demo(
     positions = upright(lifted, i, wanted.confidence[i] > 0)
     pose = mended.sliced(slice(i, i + 1))
     tell("draw", 0, 1)
-    files = _drawings(moment.image, mapped(pose, BODY26), positions, lifted.skeleton)
+    body = mapped(pose, BODY26)
+    files = _drawings(moment.image, body, positions, lifted.skeleton)
     tell("draw", 1, 1)
     written = _write(Path(out), files)
-    return Demo(moment, pose, positions, lifted.skeleton, lifter.name, written, detection.warnings)
+    warnings = (*detection.warnings, *_remarks(body))
+    return Demo(moment, pose, positions, lifted.skeleton, lifter.name, written, warnings)
 
 
 class _Watched(FrameSource):
@@ -303,6 +307,13 @@ def _turn_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     x, y, z = np.cross(a, b)
     K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + K + K @ K / (1 + c)
+
+
+def _remarks(body: Pose2D) -> list[str]:
+    """A line that names the limb joints which the picture hardly shows."""
+    limbs = BODY26.indices(*LIMBS)
+    faint = [LIMBS[k].replace("_", " ") for k in np.flatnonzero(body.confidence[0, limbs] < _FAINT)]
+    return [f"hardly seen, so their places are guessed or left out: {', '.join(faint)}"] if faint else []
 
 
 def _drawings(image: np.ndarray, pose: Pose2D, positions: np.ndarray, skeleton: Skeleton) -> dict[str, bytes]:
