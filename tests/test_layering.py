@@ -18,16 +18,18 @@ LEVELS = {
     "kinematics": 2,
     **dict.fromkeys(("video", "detect", "repair", "render", "lift", "trajectory", "cleanup"), 3),
     **dict.fromkeys(("export", "retarget", "datasets", "metrics"), 3),
-    **dict.fromkeys(("pipeline", "report", "viewer", "training"), 4),
+    **dict.fromkeys(("pipeline", "report", "viewer", "training", "demo", "evaluate"), 4),
     "batch": 5,
-    "cli": 6,
-    "__main__": 7,
+    "commands": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 # Imports between siblings, each with its reason.
 ALLOWED = {
     ("records", "skeleton"): "a record names its joints by a skeleton",
     ("detect", "video"): "detectors read the frames that video yields, and key point files name frames alike",
     ("cleanup", "trajectory"): "L3b: the whole-clip solve starts from the path and shares its time differences",
+    ("datasets", "export"): "the reader of BVH stands beside its writer",
     ("pipeline", "report"): "a take carries its own numbers of quality; report knows nothing of the pipeline",
 }
 HEAVY = ("torch", "onnxruntime", "cv2", "mediapipe", "scipy", "av", "PIL", "onnx", "pygltflib", "typer", "rich")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from kinelift.commands.io import OutputFolder, Progress, parsed_size
+from kinelift.commands.research import demo, evaluate
+from kinelift.commands.train import adapt, train_app, with_values
 from kinelift.errors import InputError, KineliftError
 
 app = typer.Typer(
@@ -24,91 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-train_app = typer.Typer(help="Train a lifter (needs kinelift[train]).", no_args_is_help=True)
-app.add_typer(train_app, name="train")
-
-_STAGES = {"detect": "2D pose", "repair": "repair", "lift": "lift", "solve": "solve", "export": "export"}
-
-
-class _Progress:
-    """A live bar per stage on a terminal; nothing where standard error is not one."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bars = Progress(
-            TextColumn("{task.description:>8}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Progress:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._bars.stop()
-
-    def __call__(self, stage: str, done: int, total: int | None) -> None:
-        if stage not in self._tasks:
-            for task in self._tasks.values():
-                self._bars.update(task, completed=self._bars.tasks[task].total or self._bars.tasks[task].completed)
-            self._tasks[stage] = self._bars.add_task(_STAGES.get(stage, stage), total=total)
-        self._bars.update(self._tasks[stage], completed=done, total=total)
-
-
-class _OutputFolder:
-    """The output folder: proved writable before any work, filled all at once at the end, untouched on failure."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        if path.exists() and not path.is_dir():
-            raise InputError(f"{path}: is a file; -o names a folder")
-        missing = [p for p in (path, *path.parents) if not p.exists()]
-        self._made = list(missing)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self.part = path / f".kinelift-{secrets.token_hex(4)}"
-            self.part.mkdir()
-        except OSError as e:
-            self._remove_made()
-            raise InputError(f"{path}: cannot be written ({e.strerror}); choose another folder with -o") from None
-
-    def __enter__(self) -> _OutputFolder:
-        return self
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        shutil.rmtree(self.part, ignore_errors=True)
-        if kind is not None:
-            self._remove_made()
-
-    def publish(self) -> list[Path]:
-        """Move everything written into place; the files' paths."""
-        out = []
-        for file in sorted(self.part.iterdir()):
-            target = self.path / file.name
-            file.replace(target)
-            out.append(target)
-        return out
-
-    def _remove_made(self) -> None:
-        for folder in self._made:
-            with suppress(OSError):
-                folder.rmdir()
-
-
-def _image_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    parts = text.lower().replace("x", " ").split()
-    if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise InputError(f"--image-size {text}: expected WIDTHxHEIGHT in pixels, such as 1920x1080")
-    return int(parts[0]), int(parts[1])
 
 
 def _formats(text: str) -> list[str]:
@@ -158,10 +73,10 @@ def animate(
         raise InputError("give an input or --sample" if not sample else "give either an input or --sample, not both")
     options = Options(
         height, focal, fov, calibration, camera, start, end, int(person) if person.isdigit() else person,
-        detector, pose_model, person_model, lifter, keypoints_format, fps, _image_size(image_size), threads,
+        detector, pose_model, person_model, lifter, keypoints_format, fps, parsed_size(image_size), threads,
     )  # fmt: skip
     names = _formats(formats)
-    with _OutputFolder(out) as folder, _Progress() as progress:
+    with OutputFolder(out) as folder, Progress() as progress:
         take = run(sample_path() if sample else str(input), options, progress)
         progress("export", 0, len(names))
         _write(take, folder.part, names, fps)
@@ -234,118 +149,17 @@ def info() -> None:
         typer.echo(line)
 
 
-@train_app.command("temporal")
-def train_temporal(
-    data: Annotated[list[Path], typer.Option("--data", help="Mocap .npz files or folders of them")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for lifter.onnx, checkpoint.pt, metrics.csv")],
-    detector_data: Annotated[
-        list[Path] | None, typer.Option("--detector-data", help="Folders made by `train detector-data`")
-    ] = None,
-    own_3d: Annotated[bool, typer.Option("--own-3d", help="Tell the network the detector's own 3D too")] = False,
-    network: Annotated[str, typer.Option(help="temporal, single-frame or videopose3d")] = "temporal",
-    channels: Annotated[int | None, typer.Option(help="Width of the network")] = None,
-    steps: Annotated[int, typer.Option(help="Optimiser steps")] = 20000,
-    batch: Annotated[int, typer.Option(help="Windows a step")] = 48,
-    random: Annotated[int, typer.Option(help="Windows of randomly moving joints")] = 8000,
-    actions: Annotated[int, typer.Option(help="Clips of generated actions")] = 2500,
-    learning_rate: Annotated[float, typer.Option(help="Of the matrices (Muon)")] = 3e-3,
-    seed: Annotated[int, typer.Option(help="Seed of numpy and torch")] = 0,
-    threads: Annotated[int, typer.Option(help="Torch threads")] = 1,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
-    devices: Annotated[int, typer.Option(help="How many of them")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from checkpoint.pt")] = False,
-) -> None:
-    """Train the temporal lifter on mocap, made motion and rendered clips."""
-    import logging
-
-    from kinelift.training.temporal import NETWORKS, Config, train
-
-    if network not in NETWORKS:
-        raise InputError(f"--network {network}: expected one of {', '.join(NETWORKS)}")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = Config(
-        steps, batch, random=random, actions=actions, network=network, channels=channels,
-        learning_rate=learning_rate, own_3d=own_3d, seed=seed, threads=threads,
-    )  # fmt: skip
-    with _Progress() as progress:
-        path = train(
-            config, data, out, resume, lambda done, total: progress("train", done, total), detector_data,
-            accelerator, devices,
-        )  # fmt: skip
-    typer.echo(f"wrote {path}")
-
-
-@train_app.command("detector-data")
-def train_detector_data(
-    data: Annotated[list[Path], typer.Option("--data", help="Mocap .npz files or folders of them")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the shards; what is there is kept")],
-    clips: Annotated[int, typer.Option(help="Rendered clips of about four seconds")] = 400,
-    detector: Annotated[str, typer.Option(help="Who looks at them")] = "mediapipe",
-    seed: Annotated[int, typer.Option(help="Seed of motions, cameras, looks and rooms")] = 0,
-) -> None:
-    """Render moving figures, run a detector over the pictures, and keep what it says beside the truth."""
-    from kinelift.training.detector_data import make_detector_data
-
-    with _Progress() as progress:
-        path = make_detector_data(
-            out, data, clips, seed, detector, lambda done, total: progress("rendered", done, total)
-        )
-    typer.echo(f"wrote {path}")
-
-
-@train_app.command("prior")
-def train_prior(
-    poses: Annotated[Path, typer.Option("--poses", help="MPII poses, .npy of (N, 34) pixels")],
-    out: Annotated[Path, typer.Option("--out", help="File for the prior, .safetensors")],
-    seed: Annotated[int, typer.Option(help="Seed")] = 0,
-) -> None:
-    """Learn what real 2D poses look like, for `adapt --prior`."""
-    from kinelift.training.prior import fit_prior, read_mpii, save_prior
-
-    with _Progress() as progress:
-        learned = fit_prior(read_mpii(poses), seed=seed, progress=lambda done, total: progress("prior", done, total))
-    save_prior(learned, out)
-    typer.echo(f"wrote {out}")
-
-
-@app.command("adapt")
-def adapt_command(
-    folder: Annotated[Path, typer.Argument(help="Your videos and key point files, no 3D needed")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.json and lifter.onnx")],
-    lifter: Annotated[str, typer.Option(help="Name or ONNX file to start from; it is not changed")] = "temporal",
-    data: Annotated[list[Path] | None, typer.Option("--data", help="Mocap, so that nothing is forgotten")] = None,
-    detector_data: Annotated[list[Path] | None, typer.Option("--detector-data", help="Rendered clips likewise")] = None,
-    prior: Annotated[Path | None, typer.Option(help="File of `kinelift train prior`")] = None,
-    steps: Annotated[int, typer.Option(help="Optimiser steps")] = 300,
-    focal: Annotated[float | None, typer.Option(help="Focal length in pixels")] = None,
-    fov: Annotated[float | None, typer.Option(help="Horizontal field of view in degrees")] = None,
-    fps: Annotated[float | None, typer.Option(help="Of key point files that state none")] = None,
-    image_size: Annotated[str | None, typer.Option(help="WxH of key point files that state none")] = None,
-    detector: Annotated[str, typer.Option(help="For videos")] = "mediapipe",
-    keep: Annotated[bool, typer.Option("--keep", help="Write the lifter even where it did not help")] = False,
-    seed: Annotated[int, typer.Option(help="Seed")] = 0,
-    threads: Annotated[int, typer.Option(help="Torch threads")] = 1,
-) -> None:
-    """Fine-tune the lifter on your own footage without 3D, and say whether it helped."""
-    from kinelift.training.adapt import AdaptConfig, adapt
-    from kinelift.training.footage import View
-    from kinelift.training.prior import load_prior
-
-    config = AdaptConfig(steps=steps, seed=seed, threads=threads)
-    view = View(focal, fov, fps, _image_size(image_size), detector)
-    with _Progress() as progress:
-        report = adapt(
-            folder, out, lifter, config, view, data, load_prior(prior) if prior else None, detector_data, keep, progress
-        )
-    typer.echo(report.line())
-    typer.echo(f"wrote {report.lifter or out / 'report.json'}")
+app.command("demo")(demo)
+app.command("evaluate")(evaluate)
+app.add_typer(train_app, name="train")
+app.command("adapt")(adapt)
 
 
 def main() -> None:
     """Run the command line; exits 0 done, 2 wrong use or bad input, 1 failure, 130 stopped."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        code = app(standalone_mode=False)
+        code = app(with_values(sys.argv[1:]), standalone_mode=False)
         if code == 130:  # typer's own answer to Ctrl-C
             code = _fail("stopped", 130)
     except KineliftError as e:

@@ -1,0 +1,1 @@
+"""Commands of the command line beside the main job, a group a file; `kinelift.cli` puts them together."""
