@@ -311,7 +311,7 @@ def test_resuming_with_other_options_or_data_is_refused(tmp_path, data, held_out
 def test_snapshots_are_kept_and_progress_is_told(tmp_path, data, held_out):
     told = []
     train(replace(SMALL, snapshots=2), data, held_out, tmp_path, progress=lambda i, n: told.append((i, n)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(i + 1, 30) for i in range(30)]
     assert {p.name for p in tmp_path.glob("*.onnx")} == {"epoch_2.onnx", "lifter.onnx"}
 
 
@@ -330,6 +330,12 @@ def test_what_cannot_be_trained_says_so(tmp_path, data, held_out):
     point = data.replaced(xy=np.ones_like(data.xy), positions=None)
     with pytest.raises(InputError, match="no pose"):
         train(SMALL, point, held_out, tmp_path)
+
+
+@pytest.mark.parametrize("device", ["abacus", "" if torch.cuda.is_available() else "cuda"])
+def test_a_device_that_is_not_there_is_one_line(tmp_path, data, held_out, device):
+    with pytest.raises(InputError, match="cpu always can"):
+        train(replace(SMALL, device=device), data, held_out, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -175,14 +175,14 @@ def train(
 ) -> Path:
     """Train and export; returns the path of `lifter.onnx`, beside it `lifter.safetensors` and `metrics.csv`.
 
-    3D of `data` is used in supervised mode only, and reported in the other; `progress` gets epochs done and in all.
+    3D of `data` is used in supervised mode only, and reported in the other; `progress` gets steps done and in all.
     Raises `InputError` for data or a checkpoint that does not fit.
     """
     data, held_out = of_action(data, config.action), of_action(held_out, config.action)
     if config.mode == "supervised" and data.positions is None:
         raise InputError(f"{data.name}: supervised training needs 3D, and this data is 2D only")
     out.mkdir(parents=True, exist_ok=True)
-    fabric = Fabric(accelerator=config.device, devices=1, loggers=loggers(out))
+    fabric = _fabric(config.device, out)
     with quick_cpu(config.threads):
         players, done = _Players(config, fabric), 0
         poses, checks = Poses.of(data, fabric.device), Poses.of(held_out, fabric.device)
@@ -194,17 +194,26 @@ def train(
             done = int(state["epoch"])
         journal = Journal(fabric, out / "metrics.csv", done)
         for epoch in range(done + 1, config.epochs + 1):
-            row = _epoch(players, poses, epoch) | validated(players.nets["gen"], checks)
+            row = _epoch(players, poses, epoch, progress) | validated(players.nets["gen"], checks)
             journal.write(row)
             save_checkpoint(out / "checkpoint.pt", players.state(), asdict(config), data, epoch)
             if config.snapshots and epoch % config.snapshots == 0:
                 _export(players, config, row, data.name, out / f"epoch_{epoch}.onnx")
-            if progress:
-                progress(epoch, config.epochs)
         return _export(players, config, validated(players.nets["gen"], checks), data.name, out / "lifter.onnx")
 
 
-def _epoch(players: _Players, poses: Poses, epoch: int) -> dict[str, float]:
+def _fabric(device: str, out: Path) -> Any:
+    """Lightning's hold on a device. Raises `InputError` for one that is not there."""
+    try:
+        return Fabric(accelerator=device, devices=1, loggers=loggers(out))
+    except (ValueError, RuntimeError) as e:
+        reason = (str(e).splitlines() or [type(e).__name__])[0][:200]
+        raise InputError(f"device '{device}' cannot be used ({reason}); cpu always can") from None
+
+
+def _epoch(
+    players: _Players, poses: Poses, epoch: int, progress: Callable[[int, int], None] | None
+) -> dict[str, float]:
     """One pass over the poses, in an order and with angles of its own; the means of its metrics.
 
     A last batch that is not full is left out, unless it is the only one.
@@ -220,6 +229,8 @@ def _epoch(players: _Players, poses: Poses, epoch: int) -> dict[str, float]:
     began, total = time.perf_counter(), torch.zeros(len(_METRICS), device=device)
     for i in range(steps):
         total += players.step(flat[i], turns[i], None if depths is None else depths[i])
+        if progress:
+            progress((epoch - 1) * steps + i + 1, config.epochs * steps)
     means = dict(zip(_METRICS, (total / steps).tolist(), strict=True))
     seconds = time.perf_counter() - began
     return {"epoch": epoch, "iteration": epoch * steps, **means, "iterations_per_s": steps / seconds}
