@@ -103,7 +103,11 @@ class Table:
         if self.allow_inversion:
             lines.append(_INVERSION)
         if self.left_out_joints:
-            lines.append(f"joints left out: {', '.join(self.left_out_joints)}")
+            lines.append(
+                f"joints left out, not told to or not given by every lifter: {', '.join(self.left_out_joints)}"
+            )
+            if "seed" in self.protocols:
+                lines.append(f"(the authors' own number is the seed's over all {len(H36M17)} joints)")
         if self.unit_scale and {"mpjpe", "pck", "auc"} & set(self.protocols):
             lines.append(f"scale taken from the truth's x and y for: {', '.join(self.unit_scale)}")
         if any(len(s.seeds) > 1 for s in self.scores):
