@@ -15,6 +15,7 @@ import numpy as np
 
 from kinelift.camera import Camera
 from kinelift.datasets.base import PoseSet, View, check_split
+from kinelift.datasets.matfile import load_mat
 from kinelift.datasets.resection import fit_lens
 from kinelift.datasets.safe_pickle import FAULTS, reason
 from kinelift.errors import InputError, MissingExtraError
@@ -49,7 +50,7 @@ def read(path: Path, split: str, two_d: str = "gt", every: int = 5) -> PoseSet:
 
 
 def _train_views(path: Path, every: int) -> Iterator[View]:
-    data = _mat(path)
+    data = load_mat(path, ["annot2", "annot3"])
     cameras = read_calibration(path.with_name("camera.calibration"))
     action = "/".join(path.parts[-3:-1])
     for number in CHEST_CAMERAS:
@@ -69,17 +70,6 @@ def _unbroken(xy: np.ndarray, positions: np.ndarray, action: str, camera: Camera
     for run in np.split(np.arange(len(xy)), np.flatnonzero(np.diff(whole)) + 1):
         if len(run) and whole[run[0]]:
             yield View(xy[run], positions[run], action, camera)
-
-
-def _mat(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"too large: over {MAX_BYTES >> 30} GB")
-        return loadmat(path, variable_names=["annot2", "annot3"])
-    except Exception as e:  # scipy's reader has many ways to fail on what is no .mat
-        raise InputError(f"{path}: cannot be read as .mat ({reason(e)})") from None
 
 
 def _cell(path: Path, data: dict[str, Any], name: str, number: int, axes: int) -> np.ndarray:

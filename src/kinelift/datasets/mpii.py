@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from kinelift.datasets.base import PoseSet, View, check_split
+from kinelift.datasets.matfile import load_mat
 from kinelift.datasets.safe_pickle import FAULTS, reason
 from kinelift.errors import InputError
 from kinelift.skeleton import H36M17
 
 MAT, NPY = "mpii_human_pose_v1_u12_1.mat", "mpii_poses.npy"
 SOURCE = "MPII Human Pose is free for research at http://human-pose.mpi-inf.mpg.de (annotations, 12 MB)"
-MAX_BYTES = 2**30
 JOINTS = (
     *("RFoot", "RKnee", "RHip", "LHip", "LKnee", "LFoot", "pelvis", "thorax", "upper_neck", "head_top"),
     *("RWrist", "RElbow", "RShoulder", "LShoulder", "LElbow", "LWrist"),
@@ -90,34 +90,25 @@ def _joints17(points: np.ndarray) -> np.ndarray:
 
 def _people(path: Path) -> Iterator[tuple[np.ndarray, str]]:
     """(16, 2) of everyone with all joints marked, and the picture's name."""
-    release = _release(path)
+    held = load_mat(path, ["RELEASE"])
+    if "RELEASE" not in held:
+        raise InputError(f"{path}: has no RELEASE, as {MAT} has")
     try:
-        for annotation in np.atleast_1d(release.annolist):
-            name = str(annotation.image.name)
-            for person in _several(getattr(annotation, "annorect", None)):
-                points = {}
-                for point in _several(getattr(getattr(person, "annopoints", None), "point", None)):
-                    points[int(point.id)] = (float(point.x), float(point.y))
+        (release,) = _structs(held["RELEASE"])
+        for annotation in _structs(release["annolist"]):
+            name = str(_structs(annotation["image"])[0]["name"])
+            for person in _structs(annotation["annorect"]):
+                points = {
+                    int(point["id"]): (float(point["x"]), float(point["y"]))
+                    for place in _structs(person.get("annopoints"))
+                    for point in _structs(place.get("point"))
+                }
                 if set(points) == set(range(len(JOINTS))) and np.isfinite(list(points.values())).all():
                     yield np.array([points[i] for i in range(len(JOINTS))]), name
     except FAULTS as e:
         raise InputError(f"{path}: its RELEASE is not MPII's ({reason(e)})") from None
 
 
-def _several(value: Any) -> list[Any]:
-    """MATLAB's none, one or many as a list."""
-    return [v for v in np.atleast_1d(np.asarray(value, object)).ravel() if v is not None and hasattr(v, "_fieldnames")]
-
-
-def _release(path: Path) -> Any:
-    from scipy.io import loadmat
-
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"too large: over {MAX_BYTES >> 20} MB")
-        data = loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=["RELEASE"])
-    except Exception as e:  # scipy's reader has many ways to fail on what is no .mat
-        raise InputError(f"{path}: cannot be read as .mat ({reason(e)})") from None
-    if "RELEASE" not in data:
-        raise InputError(f"{path}: has no RELEASE, as {MAT} has")
-    return data["RELEASE"]
+def _structs(value: Any) -> list[dict[str, Any]]:
+    """MATLAB's none, one or many structs as a list."""
+    return [v for v in value.flat if isinstance(v, dict)] if isinstance(value, np.ndarray) else []
