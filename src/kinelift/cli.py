@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from kinelift.commands.io import OutputFolder, Progress, parsed_size
-from kinelift.commands.research import demo, evaluate
+from kinelift.commands.research import demo, evaluate, openpose_options
 from kinelift.commands.train import adapt, train_app, with_values
 from kinelift.errors import InputError, KineliftError
 
@@ -52,9 +52,12 @@ def animate(
     start: Annotated[float | None, typer.Option(help="First second to use")] = None,
     end: Annotated[float | None, typer.Option(help="Last second to use")] = None,
     person: Annotated[str, typer.Option(help="largest, central, or a person's number")] = "largest",
-    detector: Annotated[str, typer.Option(help="mediapipe or rtmpose")] = "mediapipe",
+    detector: Annotated[str, typer.Option(help="mediapipe, rtmpose or openpose")] = "mediapipe",
     pose_model: Annotated[Path | None, typer.Option(help="The detector's model file (.onnx, .task)")] = None,
     person_model: Annotated[Path | None, typer.Option(help="rtmpose: a person detector (.onnx)")] = None,
+    proto2d: Annotated[Path | None, typer.Option(help="openpose: the network's .prototxt")] = None,
+    model2d: Annotated[Path | None, typer.Option(help="openpose: its .caffemodel")] = None,
+    parts: Annotated[str | None, typer.Option(help="openpose: COCO or MPI")] = None,
     lifter: Annotated[str, typer.Option(help="temporal, FILE.onnx, or package.module:Class")] = "temporal",
     focal: Annotated[float | None, typer.Option(help="Focal length in pixels")] = None,
     fov: Annotated[float | None, typer.Option(help="Horizontal field of view in degrees")] = None,
@@ -74,6 +77,7 @@ def animate(
     options = Options(
         height, focal, fov, calibration, camera, start, end, int(person) if person.isdigit() else person,
         detector, pose_model, person_model, lifter, keypoints_format, fps, parsed_size(image_size), threads,
+        openpose_options(proto2d, model2d, parts),
     )  # fmt: skip
     names = _formats(formats)
     with OutputFolder(out) as folder, Progress() as progress:

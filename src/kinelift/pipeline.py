@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Options:
         fps: Frames per second of a key point file that states none.
         image_size: (width, height) of a key point file that states none.
         threads: For ONNX Runtime and linear algebra.
+        detector_options: What else the detector takes, by name; None as a value: its default.
     """
 
     height_m: float | None = None
@@ -73,6 +74,7 @@ class Options:
     fps: float | None = None
     image_size: tuple[int, int] | None = None
     threads: int = 1
+    detector_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         low, high = _HEIGHTS_M
@@ -177,7 +179,7 @@ def _key_points(path: str | Path, options: Options, tell: Progress) -> tuple[Det
         meta = take.meta
         provenance = dict(meta.get("detector") or {})
         return _between(Detection(take.poses_2d[0], (), 1, (), {"name": str(path)}, provenance), options), take
-    models = {"model": options.pose_model, "person_model": options.person_model}
+    models = {"model": options.pose_model, "person_model": options.person_model, **options.detector_options}
     detector = make_detector(options.detector, **{k: v for k, v in models.items() if v is not None})
     found = detect_video(
         path, detector, options.person, options.start, options.end, lambda done, total: tell("detect", done, total)

@@ -11,7 +11,7 @@ from typing import Any
 
 from kinelift.errors import InputError
 
-_STAGES = {"detect": "2D pose", "repair": "repair", "lift": "lift", "solve": "solve", "export": "export"}
+_STAGES = {"detect": "2D pose"}  # what a stage is called where its name does not say it
 
 
 class Progress:

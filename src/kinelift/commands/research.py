@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kinelift.commands.io import OutputFolder, Progress
-from kinelift.errors import InputError, UnknownNameError
+from kinelift.errors import UnknownNameError
 
 
 def demo(
@@ -18,11 +18,12 @@ def demo(
     detector: Annotated[str, typer.Option(help="mediapipe, rtmpose or openpose")] = "mediapipe",
     proto2d: Annotated[Path | None, typer.Option(help="openpose: the network's .prototxt")] = None,
     model2d: Annotated[Path | None, typer.Option(help="openpose: its .caffemodel")] = None,
-    parts: Annotated[str, typer.Option(help="openpose: COCO or MPI")] = "COCO",
-    threshold: Annotated[float, typer.Option(help="openpose: how high a peak must be")] = 0.1,
-    width: Annotated[int, typer.Option(help="openpose: the network's input, pixels")] = 368,
-    height: Annotated[int, typer.Option(help="openpose: likewise")] = 368,
+    parts: Annotated[str | None, typer.Option(help="openpose: COCO or MPI; default COCO")] = None,
+    threshold: Annotated[float | None, typer.Option(help="openpose: how high a peak must be; default 0.1")] = None,
+    width: Annotated[int | None, typer.Option(help="openpose: the network's input, pixels; default 368")] = None,
+    height: Annotated[int | None, typer.Option(help="openpose: likewise; default 368")] = None,
     pose_model: Annotated[Path | None, typer.Option(help="Another detector's model file")] = None,
+    person_model: Annotated[Path | None, typer.Option(help="rtmpose: a person detector (.onnx)")] = None,
     person: Annotated[str, typer.Option(help="largest, central, or a person's number")] = "largest",
     frame: Annotated[int | None, typer.Option(help="Which frame of a video, from 0")] = None,
     time: Annotated[float | None, typer.Option(help="Or which second")] = None,
@@ -32,8 +33,11 @@ def demo(
 ) -> None:
     """Draw one moment's 2D pose and its lifted pose turned about itself: PNGs, a contact sheet, a GIF."""
     from kinelift.demo import demo as run
+    from kinelift.detect import make_detector
 
-    chosen = _detector(detector, proto2d, model2d, parts, threshold, width, height, pose_model)
+    options = openpose_options(proto2d, model2d or pose_model, parts, threshold, width, height)
+    options |= {"person_model": person_model}
+    chosen = make_detector(detector, **{k: v for k, v in options.items() if v is not None})
     with OutputFolder(out) as folder, Progress() as progress:
         shown = run(
             input, folder.part, lifter, chosen, int(person) if person.isdigit() else person, frame, time, focal, fov,
@@ -45,24 +49,18 @@ def demo(
     typer.echo(f"{shown.lifter} at {shown.frame.time:.2f} s; wrote {', '.join(str(p) for p in written)}")
 
 
-def _detector(
-    name: str,
+def openpose_options(
     proto: Path | None,
     model: Path | None,
-    parts: str,
-    threshold: float,
-    width: int,
-    height: int,
-    pose_model: Path | None,
-) -> Any:
-    from kinelift.detect import make_detector
-
-    if name == "openpose":
-        options = {"parts": parts, "threshold": threshold, "width": width, "height": height}
-        return make_detector(name, proto=proto, model=model, **options)
-    if proto or model:
-        raise InputError(f"--proto2d and --model2d are for --detector openpose, not for {name}")
-    return make_detector(name, **({"model": pose_model} if pose_model else {}))
+    parts: str | None = None,
+    threshold: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+) -> dict[str, Any]:
+    """What is given of OpenPose's options, by the detector's names."""
+    all_of_them = {"proto": proto, "parts": parts, "threshold": threshold, "width": width, "height": height}
+    given = {k: v for k, v in all_of_them.items() if v is not None}
+    return given | ({"model": model} if model is not None else {})
 
 
 def evaluate(

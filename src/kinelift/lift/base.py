@@ -8,7 +8,7 @@ import numpy as np
 
 from kinelift.camera import Camera
 from kinelift.records import Lifted, Pose2D
-from kinelift.skeleton import BODY26, Skeleton, joint_map
+from kinelift.skeleton import BODY26, JOINT_MAPS, Skeleton, joint_map
 
 
 @runtime_checkable
@@ -36,7 +36,8 @@ def mapped(pose: Pose2D, skeleton: Skeleton) -> Pose2D:
     """Key points carried to another skeleton by the named tables (through body26 where there is no direct one)."""
     if pose.skeleton.joints == skeleton.joints:
         return pose
-    if pose.skeleton.name != BODY26.name and skeleton.name != BODY26.name:
+    names = pose.skeleton.name, skeleton.name
+    if names not in JOINT_MAPS and BODY26.name not in names:
         pose = mapped(pose, BODY26)
     weights = joint_map(pose.skeleton, skeleton)
     xy, confidence = _combined(pose.xy, pose.confidence, weights)
