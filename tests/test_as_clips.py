@@ -12,9 +12,12 @@ from kinelift.datasets import h36m, mpi_inf_3dhp
 from kinelift.datasets.as_clips import TRAINING_CLIPS, as_clips, training_clips
 from kinelift.datasets.base import PoseSet, View
 from kinelift.errors import InputError, UnknownNameError
+from kinelift.lift import OnnxLifter
+from kinelift.lift.rays import INPUT_JOINTS
 from kinelift.skeleton import BODY26, H36M17, joint_map
+from kinelift.training import temporal
 from kinelift.training.generate import generate
-from kinelift.training.views import windows
+from kinelift.training.views import Sources, make_batch, windows
 
 GIVEN = joint_map(H36M17, BODY26).any(1)
 SPOTS = [(4, 1.4, 1), (-3, 1, 3), (0, 2, 5), (5, 0.5, -2)]
@@ -157,3 +160,24 @@ def test_training_draws_windows_of_them(four):
     positions, contact = windows(np.random.default_rng(0), as_clips(four), 5, 48)
     assert np.isfinite(positions[:, :, GIVEN]).all() and np.isnan(positions[:, :, ~GIVEN]).all()
     assert np.isnan(contact).all(), "without soles nobody knows what touches the ground"
+
+
+def test_batches_of_them_lack_what_they_lack(four):
+    """Soles are never shown and never asked for; all that the network sees is finite."""
+    batch = make_batch(np.random.default_rng(0), Sources(as_clips(four)), 6, 48)
+    assert np.isfinite(batch.features).all() and np.isfinite(batch.gravity).all()
+    soles = BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")
+    shown = batch.features[..., 2 * len(INPUT_JOINTS) : 3 * len(INPUT_JOINTS)]
+    assert (shown[..., [INPUT_JOINTS.index(BODY26.joints[j]) for j in soles]] == 0).all() and shown.any()
+    assert np.isnan(batch.positions[:, :, soles]).all() and np.isnan(batch.contact).all()
+    assert np.isfinite(batch.positions[:, :, GIVEN]).all()
+
+
+def test_the_temporal_lifter_trains_on_them_alone(four, tmp_path, monkeypatch):
+    checks = temporal.validation_batches
+    monkeypatch.setattr(temporal, "validation_batches", lambda clips, seen: checks(clips, seen, n=6, frames=20))
+    config = temporal.Config(steps=2, batch=4, frames=20, random=0, actions=0, channels=32)
+    path = temporal.train(config, [], tmp_path, clips=as_clips(four), accelerator="cpu")
+    assert OnnxLifter(path).provenance()["training_data"].endswith("; made")
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert path.is_file() and np.isfinite([float(v) for v in rows[-1].split(",")]).all()

@@ -232,10 +232,11 @@ _BODY_TO_H36M: JointTable = {h: {b: 1.0} for h, b in _H36M_LIMBS.items()} | {
     "Thorax": {"neck": 1.0},
     "Spine": {"pelvis": 0.5, "neck": 0.5},
     "NeckNose": {"nose": 1.0},
-    # The seed's demo draws the crown as thorax + 2 (nose - thorax).
-    "Head": {"neck": -1.0, "nose": 2.0},
+    # The crown lies beyond the ears' middle, as seen from the shoulders': 0.6 of their distance.
+    "Head": {"head": 1.6, "neck": -0.6},
 }
-# MPI has the crown and no nose: half way to the thorax, so that the crown is where the rule above would put it.
+# MPI has the crown and no nose: half way to the thorax, so that the crown is at thorax + 2 (nose - thorax), where the
+# seed's demo puts it.
 _MPI_TO_H36M: JointTable = {h: {b: 1.0} for h, b in _H36M_LIMBS.items()} | {
     "Hip": {"left_hip": 0.5, "right_hip": 0.5},
     "Thorax": {"left_shoulder": 0.5, "right_shoulder": 0.5},

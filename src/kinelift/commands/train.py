@@ -15,8 +15,9 @@ train_app = typer.Typer(help="Train a lifter (needs kinelift[train]).", no_args_
 
 @train_app.command("temporal")
 def train_temporal(
-    data: Annotated[list[Path], typer.Option("--data", help="Mocap .npz files or folders of them")],
+    data: Annotated[list[Path], typer.Option("--data", help="Mocap .npz files or folders; or where the data set lies")],
     out: Annotated[Path, typer.Option("--out", help="Folder for lifter.onnx, checkpoint.pt, metrics.csv")],
+    dataset: Annotated[str | None, typer.Option(help="h36m or mpi-inf-3dhp instead of mocap files")] = None,
     detector_data: Annotated[
         list[Path] | None, typer.Option("--detector-data", help="Folders made by `train detector-data`")
     ] = None,
@@ -40,19 +41,21 @@ def train_temporal(
     """Train the temporal lifter on mocap, made motion and rendered clips."""
     import logging
 
+    from kinelift.datasets.as_clips import training_clips
     from kinelift.training.temporal import NETWORKS, Config, train
 
     if network not in NETWORKS:
         raise InputError(f"--network {network}: expected one of {', '.join(NETWORKS)}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    clips = [c for d in data for c in training_clips(dataset, d)] if dataset else []
     config = Config(
         steps, batch, random=random, actions=actions, network=network, channels=channels,
         learning_rate=learning_rate, own_3d=own_3d, seed=seed, threads=threads,
     )  # fmt: skip
     with Progress() as progress:
         path = train(
-            config, data, out, resume, lambda done, total: progress("train", done, total), detector_data,
-            accelerator, devices, real_poses,
+            config, [] if dataset else data, out, resume, lambda done, total: progress("train", done, total),
+            detector_data, accelerator, devices, real_poses, clips,
         )  # fmt: skip
     typer.echo(f"wrote {path}")
 

@@ -55,6 +55,8 @@ def read_mocap(path: Path) -> list[Clip]:
     lacking = sorted(set(MOCAP_JOINTS) - set(names))
     if lacking:
         raise InputError(f"{path}: joint_names lack {', '.join(lacking)}")
+    if (lengths < 1).any():
+        raise InputError(f"{path}: a clip has no frames")
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     return [
         Clip(str(c), to_body26(positions[s : s + n].astype(np.float64), names, float(f)), float(f))

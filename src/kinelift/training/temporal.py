@@ -10,7 +10,7 @@ import copy
 import logging
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,10 @@ def _loss(said: Prediction, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     velocity = (step * known[:, 1:]).sum() / known[:, 1:].sum()
     nll = 3 * log_sigma + error.detach().square() / 2 * torch.exp(-2 * log_sigma)
     down = (1 - (gravity * batch["gravity"]).sum(-1)).mean()
-    touch = torch.nn.functional.binary_cross_entropy_with_logits(contact, batch["contact"])
+    labelled = torch.isfinite(batch["contact"])
+    label = torch.where(labelled, batch["contact"], 0)
+    touch = torch.nn.functional.binary_cross_entropy_with_logits(contact, label, labelled.float(), reduction="sum")
+    touch = touch / labelled.sum().clamp(min=1)
     far = (distance / batch["distance"]).log().abs().mean()
     sigma = (nll * known).sum() / known.sum()
     return position + 0.5 * velocity + 0.02 * sigma + 0.2 * down + 0.15 * touch + 0.1 * far
@@ -150,7 +153,8 @@ def validate(net: torch.nn.Module, batches: dict[str, Batch]) -> dict[str, float
         out[f"{name}_mpjpe"] = float(np.linalg.norm(p - t, axis=-1).mean() * 1000)
         out[f"{name}_pa"] = metrics.pa_mpjpe(p, t)
         out[f"{name}_gravity"] = float(np.degrees(np.median(np.arccos(np.clip((g * b.gravity).sum(-1), -1, 1)))))
-        out[f"{name}_contact_f1"] = metrics.f1(c > 0, b.contact > 0.5)
+        labelled = np.isfinite(b.contact)
+        out[f"{name}_contact_f1"] = metrics.f1(c[labelled] > 0, b.contact[labelled] > 0.5)
         out[f"{name}_distance"] = float(100 * np.median(np.abs(d / b.distance - 1)))
     net.train()
     return out
@@ -173,8 +177,9 @@ def calibrated(net: torch.nn.Module, batches: dict[str, Batch]) -> torch.nn.Modu
         said = net(torch.from_numpy(b.features), torch.from_numpy(b.opinion))
         error = np.linalg.norm(said.positions.numpy() - b.positions, axis=-1)[:, :, limbs]
         ratios.append(np.quantile(error / np.exp(said.log_sigma.numpy()[:, :, limbs]), 0.9))
-        logits.append(said.contact.numpy().reshape(-1))
-        labels.append(b.contact.reshape(-1) > 0.5)
+        labelled = np.isfinite(b.contact)
+        logits.append(said.contact.numpy()[labelled])
+        labels.append(b.contact[labelled] > 0.5)
     shifts = np.linspace(-1.5, 1.5, 31)
     scores = [np.mean([metrics.f1(x + d > 0, y) for x, y in zip(logits, labels, strict=True)]) for d in shifts]
     head: Any = net.head
@@ -229,15 +234,18 @@ def train(
     accelerator: str = "auto",
     devices: int | str = 1,
     real_poses: Path | None = None,
+    clips: Sequence[Clip] = (),
 ) -> Path:
     """Train and export; returns the path of `lifter.onnx`. Metrics go to `metrics.csv` and, if installed, TensorBoard.
 
-    `real_poses` is an .npy file of MPII poses, which join without their 3D (`training.real_poses`).
+    `clips` join those of `data`, which may then be empty: `datasets.as_clips` makes them of Human3.6M's or
+    MPI-INF-3DHP's poses. `real_poses` is an .npy file of MPII poses, which join without their 3D
+    (`training.real_poses`).
 
     Raises `InputError` for data that cannot be read.
     """
     torch.set_num_threads(config.threads)
-    sources, checks = _data(config, data, detector_data or [])
+    sources, checks = _data(config, data, detector_data or [], clips)
     real = RealPoses(real_poses, config.real_windows, config.seed) if real_poses else None
     fabric = Fabric(accelerator=accelerator, devices=devices, precision="bf16-mixed", loggers=_loggers(out))
     fabric.launch()
@@ -259,12 +267,15 @@ def train(
             _save(out / "checkpoint.pt", net, optimisers, step + 1, config)
     said = _DATA if sources.detected is None else f"{_DATA}; rendered clips seen by a detector"
     said = said if real is None else f"{said}; MPII 2D poses"
+    said = "; ".join([said, *sorted({c.name.partition("/")[0] for c in clips})])
     return export(calibrated(net, checks), out / "lifter.onnx", asdict(config), row, config.own_3d, said)
 
 
-def _data(config: Config, data: list[Path], detector_data: list[Path]) -> tuple[Sources, dict[str, Batch]]:
+def _data(
+    config: Config, data: list[Path], detector_data: list[Path], more: Sequence[Clip]
+) -> tuple[Sources, dict[str, Batch]]:
     """What to train on, and fixed windows of what is held out: an eighth of the mocap, a sixteenth of the rendered."""
-    clips = read_clips(data)
+    clips = [*(read_clips(data) if data or not more else []), *more]
     train_clips = [c for c in clips if not held_out(c)]
     rendered = [c for d in detector_data for c in read_detector_data(d)]
     watched = Detected(rendered[::16], config.frames, config.own_3d) if rendered else None

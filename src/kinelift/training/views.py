@@ -30,7 +30,7 @@ class Batch:
         features: (B, T, 66) network input.
         positions: (B, T, 26, 3) metres, root-relative; NaN where the source has no such joint.
         gravity: (B, T, 3) unit vectors pointing down.
-        contact: (B, T, 4) in [0, 1].
+        contact: (B, T, 4) in [0, 1]; NaN where the source has no soles.
         distance: (B, T) metres from the camera to the root.
         opinion: (B, T, 64) network input, a detector's own 3D; zeros where there is none.
     """
@@ -293,16 +293,30 @@ def _cut(
 
 
 def observe(rng: np.random.Generator, p: np.ndarray, contact: np.ndarray, lender: Detected | None = None) -> Batch:
-    """World windows (B, T, 26, 3) as seen by random cameras and an imperfect detector without a 3D of its own."""
+    """World windows (B, T, 26, 3) as seen by random cameras and an imperfect detector without a 3D of its own.
+
+    Joints that a window lacks (NaN) are not seen.
+    """
     x, gravity = random_cameras(rng, p)
-    rays, confidence = detect(rng, x)
+    known = np.isfinite(x).all(-1)
+    whole = _stood_in(x, known)
+    rays, confidence = detect(rng, whole)
     borrows = rng.random(len(x)) < BORROWED_SHARE
     if lender is not None and borrows.any():
-        true = input_joints(x[borrows])
+        true = input_joints(whole[borrows])
         lent, sure = lender.lend(rng, true[..., :2] / np.maximum(true[..., 2:], 0.1))
         absent = _missing(rng, lent) & (rng.random((len(lent), 1, 1)) < 0.5)
         rays[borrows], confidence[borrows] = lent, np.where(absent, 0.0, sure)
+    confidence = np.where(input_joints(known[..., None])[..., 0], confidence, 0.0)
     return described(rays, confidence, np.zeros((*rays.shape[:2], OPINION)), x, gravity[:, None], contact)
+
+
+def _stood_in(x: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Positions (B, T, 26, 3) in which a joint that is not `known` (B, T, 26) lies on its parent."""
+    out = x.copy()
+    for j, parent in enumerate(BODY26.parents[1:], 1):
+        out[:, :, j] = np.where(known[:, :, j, None], x[:, :, j], out[:, :, parent])
+    return out
 
 
 def described(
