@@ -26,7 +26,7 @@ STARTS = [H36M17.parents[j] for j in ENDS]
 BONE_MIRROR = [ENDS.index(MIRROR[j]) for j in ENDS]
 _I = H36M17.index
 # Ranges of motion, as cosines; generous, so that an everyday pose costs nothing.
-_NOSE_AHEAD = 0.2  # of neck-to-nose along the shoulders' front, at least
+NOSE_AHEAD = 0.2  # of neck-to-nose along the shoulders' front, at least; 0 where the point is the head's middle
 _NOSE_ASIDE = 0.4  # of neck-to-nose along the shoulders, at most
 _TWIST = 0.6  # of the angle between hips and shoulders, at least
 _TILT = 0.35  # of hips or shoulders along the trunk, at most
@@ -67,21 +67,21 @@ def _front(leftwards: Tensor, up: Tensor) -> Tensor:
     return normalize(torch.linalg.cross(leftwards, up), dim=-1, eps=1e-4)
 
 
-def trunk_strain(x: Tensor) -> Tensor:
+def trunk_strain(x: Tensor, nose_ahead: float = NOSE_AHEAD) -> Tensor:
     """(N,): how far head, shoulders and hips are beyond what a trunk does; 0 within its range, about 1 for impossible.
 
     The nose ahead of the shoulders and over them, shoulders and hips across the trunk, not twisted by over 53 degrees.
     """
     up, shoulders, hips = _along(x, "Hip", "Thorax"), _along(x, "RShoulder", "LShoulder"), _along(x, "RHip", "LHip")
     nose = _along(x, "Thorax", "NeckNose")
-    ahead = torch.relu(_NOSE_AHEAD - _dot(nose, _front(shoulders, up)))
+    ahead = torch.relu(nose_ahead - _dot(nose, _front(shoulders, up)))
     aside = torch.relu(_dot(nose, shoulders).abs() - _NOSE_ASIDE)
     tilt = torch.relu(_dot(hips, up).abs() - _TILT) + torch.relu(_dot(shoulders, up).abs() - _TILT)
     return ahead + aside + tilt + torch.relu(_TWIST - _dot(hips, shoulders))
 
 
 def limb_strain(x: Tensor) -> Tensor:
-    """(N,): how far knees bend forwards, hanging forearms backwards and thighs behind the hips; 0 within their range."""
+    """(N,): how far knees bend forwards, hanging forearms backwards, thighs go behind the hips; 0 within range."""
     up, shoulders, hips = _along(x, "Hip", "Thorax"), _along(x, "RShoulder", "LShoulder"), _along(x, "RHip", "LHip")
     belly, chest = _front(hips, up), _front(shoulders, up)
     total = torch.zeros_like(x[:, 0, 0])

@@ -142,7 +142,7 @@ def _fitted(trained: Trained, seen: Seen, start: Tensor, terms: Terms, steps: in
         bones = even_bones(trained.bones.log() + own)[clip]
         loss = 4 * _robust((bone_lengths(x) - bones) / (2 * terms.bone)).sum()
         loss = loss + 0.2 * _robust((depths - began) / terms.start).sum() + (own / terms.proportions).square().sum()
-        loss = loss + terms.strain * (trunk_strain(x) + limb_strain(x)).sum()
+        loss = loss + terms.strain * (trunk_strain(x, trained.nose_ahead) + limb_strain(x)).sum()
         if inner is not None:
             moving = x if seen.placed else x - x[:, :1]
             second = (moving[2:] - 2 * moving[1:-1] + moving[:-2]) * inner / terms.acceleration
@@ -194,7 +194,7 @@ def _directions(x: Tensor, rays: Tensor, limb: tuple[int, ...]) -> list[Tensor]:
 def _cost(trained: Trained, aimed: Tensor, terms: Terms) -> Tensor:
     """(N,) cost of a choice: mean unlikeliness over views all around, and strain."""
     aimed = aimed / aimed[:, 1:].norm(dim=-1).mean(1)[:, None, None]
-    total = terms.strain * (trunk_strain(aimed) + limb_strain(aimed))
+    total = terms.strain * (trunk_strain(aimed, trained.nose_ahead) + limb_strain(aimed))
     for k in range(terms.views):
         azimuth = aimed.new_full((1,), 2 * np.pi * (k + 0.5) / terms.views)
         wander = aimed.new_full((1,), float(np.sin(2.4 * k)))

@@ -32,6 +32,7 @@ from kinelift.training.projection.body import (
     BONE_MIRROR,
     ENDS,
     MIRROR,
+    NOSE_AHEAD,
     bone_lengths,
     limb_strain,
     rest_bones,
@@ -46,6 +47,7 @@ FORMAT = "kinelift-elepose/1"
 _FREE = ("threads", "device")
 # Steps between two checkpoints, each with a row of metrics.
 ROUND = 250
+_KNOWN = 0.3  # weight of everyone's bones being the reference body's
 _CHECKED = 4000  # held-out poses that a row of metrics looks at, evenly spaced
 
 
@@ -70,6 +72,7 @@ class Config:
         symmetry: The same between left and right.
         trunk: Of `trunk_strain`.
         limbs: Of `limb_strain`.
+        nose_ahead: What `trunk_strain` asks of the nose; 0 for sets whose nose is the head's middle (MPII).
         seed: Seeds weights, batches and views.
         threads: Torch threads.
         device: "cpu", "cuda" or what else Lightning Fabric calls an accelerator.
@@ -90,6 +93,7 @@ class Config:
     symmetry: float = 10.0
     trunk: float = 8.0
     limbs: float = 8.0
+    nose_ahead: float = NOSE_AHEAD
     seed: int = 0
     threads: int = 1
     device: str = "cpu"
@@ -158,14 +162,20 @@ class _Learner(nn.Module):
     Attributes:
         bones: (16,) logarithm of everyone's bone lengths over their mean.
         own: (C, 16) what each clip's differ by.
+        share: (C,) what a pose counts in its clip.
     """
 
-    def __init__(self, config: Config, clips: int):
+    rest: Tensor
+    share: Tensor
+
+    def __init__(self, config: Config, frames: Tensor):
+        """frames: (C,) of each clip."""
         super().__init__()
         self.config, self.net = config, EleposeNet(config.width)
         self.register_buffer("rest", rest_bones())
+        self.register_buffer("share", 1 / frames.float())
         self.bones = nn.Parameter(rest_bones().log())
-        self.own = nn.Parameter(torch.zeros(clips, len(ENDS)))
+        self.own = nn.Parameter(torch.zeros(len(frames), len(ENDS)))
 
     def forward(self, flow: PoseFlow, flat: Tensor, distance: Tensor, clip: Tensor, azimuth: Tensor, unit: Tensor):  # type: ignore[no-untyped-def]
         """Weighted losses by name, of poses (B, 17, 2) at distances (B,) of clips (B,), turned by azimuths (B,).
@@ -199,12 +209,13 @@ class _Learner(nn.Module):
             losses["proportions"] = c.proportions * (bones - self.rest).square().sum(1).mean()
         if c.clip_bones:
             off = (bones - even_bones(self.bones + self.own[clip])).square().sum(1).mean()
-            kept = self.own[clip].square().sum(1).mean() + (self.bones - self.rest.log()).square().sum()
-            losses["clip_bones"] = c.clip_bones * off + 0.3 * kept
+            # A clip's difference costs once, however many poses show it.
+            own = (self.own[clip].square().sum(1) * self.share[clip]).mean()
+            losses["clip_bones"] = c.clip_bones * (off + own) + _KNOWN * (self.bones - self.rest.log()).square().sum()
         if c.symmetry:
             losses["symmetry"] = c.symmetry * (bones - bones[:, BONE_MIRROR]).square().sum(1).mean()
         if c.trunk:
-            losses["trunk"] = c.trunk * trunk_strain(x).mean()
+            losses["trunk"] = c.trunk * trunk_strain(x, c.nose_ahead).mean()
         if c.limbs:
             losses["limbs"] = c.limbs * limb_strain(x).mean()
         return losses
@@ -230,12 +241,14 @@ class Trained:
         flow: The density that it was trained with.
         bones: (16,) everyone's bone lengths over their mean.
         elevation: Mean and standard deviation of the predicted elevations, radians.
+        nose_ahead: As in its `Config`.
     """
 
     net: EleposeNet
     flow: PoseFlow
     bones: Tensor
     elevation: tuple[float, float]
+    nose_ahead: float
 
     @torch.no_grad()
     def lift(self, seen: Seen) -> Tensor:
@@ -263,7 +276,7 @@ def train(
     with quick_cpu(config.threads):
         seen, checks = Seen.of(data, fabric.device), _checks(held_out, fabric.device)
         torch.manual_seed(config.seed)
-        learner = _Learner(config, int(seen.sequence[-1]) + 1)
+        learner = _Learner(config, torch.bincount(seen.sequence).cpu())
         learner, optimiser = fabric.setup(learner, _optimiser(learner, config))
         state = load_checkpoint(out / "checkpoint.pt", asdict(config), data, _FREE) if resume else None
         total = config.flow_steps + config.steps
@@ -328,14 +341,16 @@ def _trained(learner: Any, flow: PoseFlow, seen: Seen) -> Trained:
     some = seen.flat[:: max(len(seen) // 4096, 1)]
     elevation = bare.net(some.flatten(1))[1]
     spread = (float(elevation.mean()), float(elevation.std(correction=0)))
-    return Trained(bare.net, flow, even_bones(bare.bones), spread)
+    return Trained(bare.net, flow, even_bones(bare.bones), spread, bare.config.nose_ahead)
 
 
 def _checks(data: PoseSet, device: torch.device) -> tuple[Seen, np.ndarray | None]:
     """Evenly spaced poses of a set, and their truth in aimed axes (N, 17, 3) metres where there is any."""
     data = data.sliced(slice(None, None, max(len(data) // _CHECKED, 1)))
     seen = Seen.of(data, device)
-    return seen, None if data.positions is None else seen.in_aimed(torch.tensor(data.positions, device=device)).cpu().numpy()
+    return seen, None if data.positions is None else seen.in_aimed(
+        torch.tensor(data.positions, device=device)
+    ).cpu().numpy()
 
 
 def _measured(trained: Trained, seen: Seen, truth: np.ndarray | None) -> dict[str, float]:
@@ -367,7 +382,8 @@ def load_trained(path: Path, device: str = "cpu") -> Trained:
         reason = (str(e).splitlines() or [type(e).__name__])[0][:120]
         raise InputError(f"{path}: cannot be read as a trained lifter ({reason})") from None
     net = net.eval().requires_grad_(False).to(device)
-    return Trained(net, flow.to(device), state["bones"].to(device), (float(mean), float(spread)))
+    ahead = float(state["config"]["nose_ahead"])
+    return Trained(net, flow.to(device), state["bones"].to(device), (float(mean), float(spread)), ahead)
 
 
 def _empty_flow(state: dict[str, Tensor]) -> PoseFlow:
