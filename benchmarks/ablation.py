@@ -51,7 +51,7 @@ def main() -> None:
         plain = {k: v for k, v in change.items() if k not in ("rendered", "real")}
         folder = args.work / name.replace(" ", "-").strip("+-()").replace("(", "").replace(")", "")
         if not (folder / "lifter.onnx").is_file():
-            config = dataclasses.replace(Config(steps=args.steps, batch=args.batch), **plain)
+            config = dataclasses.replace(Config(steps=args.steps, batch=args.batch, random=2000, actions=600), **plain)
             train(config, [args.mocap], folder, resume=True, detector_data=rendered, real_poses=poses)
         lifters[name] = load_lifter(str(folder / "lifter.onnx"))
         print("trained", name, flush=True)
