@@ -57,8 +57,12 @@ class Seen:
         distance = np.where(known, 1 / spread, UNKNOWN_DISTANCE)
         rays = np.where(known[:, None, None], rays, flat / UNKNOWN_DISTANCE)
         sequence = np.unique(data.sequence, return_inverse=True)[1]
-        tensors = (torch.from_numpy(np.asarray(a, np.float32)).to(device) for a in (flat, distance, rays, rotation))
-        return cls(*tensors, torch.from_numpy(sequence).to(device), bool(known.all()))
+
+        def tensor(a: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.asarray(a, np.float32)).to(device)
+
+        clips = torch.from_numpy(sequence).to(device)
+        return cls(tensor(flat), tensor(distance), tensor(rays), tensor(rotation), clips, bool(known.all()))
 
     def __len__(self) -> int:
         return len(self.flat)
