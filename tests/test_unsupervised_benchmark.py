@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("torch", reason="the benchmark trains")
 
-from kinelift.datasets import views17  # noqa: E402
-from kinelift.datasets.mocap import MOCAP_JOINTS  # noqa: E402
-from kinelift.skeleton import BODY26, H36M17, joint_map  # noqa: E402
+from kinelift.datasets import views17
+from kinelift.datasets.mocap import MOCAP_JOINTS
+from kinelift.skeleton import BODY26, H36M17, joint_map
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 NAMES = [f"walks/{word}" for word in ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")]
