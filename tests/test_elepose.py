@@ -249,8 +249,16 @@ def test_the_file_lifts_as_the_network_does(poses, seen, trained):
     xy = camera.rays_to_pixels(seen.flat[:4].numpy().astype(float) * 0.1)
     said = lifter.lift(Pose2D(H36M17, xy, np.ones((4, 17)), np.arange(4) / 15.0, (2000, 2000)), camera)
     with torch.no_grad():
-        depths = model.net(seen.flat[:4].flatten(1))[0]
+        depths = elepose.BothSides(model.net)(seen.flat[:4].flatten(1))
     np.testing.assert_allclose(said.positions[..., 2], depths.numpy(), atol=1e-4)
+
+
+def test_mirrored_poses_lift_to_mirrored_bodies(seen, trained):
+    net = elepose.BothSides(trained[0].net)
+    with torch.no_grad():
+        depths, other = (net(f.flatten(1)) for f in (seen.flat, body.mirrored(seen.flat)))
+    torch.testing.assert_close(other[:, body.MIRROR], depths, atol=1e-5, rtol=0)
+    assert depths[:, 1:].abs().max() > 1e-3
 
 
 def test_published_terms_are_elepose_s():

@@ -35,6 +35,7 @@ from kinelift.training.projection.body import (
     NOSE_AHEAD,
     bone_lengths,
     limb_strain,
+    mirrored,
     rest_bones,
     trunk_strain,
 )
@@ -144,8 +145,8 @@ class EleposeNet(nn.Module):
         return nn.functional.pad(depths, (1, 0)), 0.5 * self.angle(self.camera(h))[:, 0]
 
 
-class DepthsOnly(nn.Module):
-    """The depths of an `EleposeNet`, for export."""
+class BothSides(nn.Module):
+    """The depths of an `EleposeNet`: the mean of its answers for a pose and for its mirror image."""
 
     def __init__(self, net: EleposeNet):
         super().__init__()
@@ -153,7 +154,8 @@ class DepthsOnly(nn.Module):
 
     def forward(self, flat: Tensor) -> Tensor:
         """(N, 34) to (N, 17)."""
-        return self.net(flat)[0]
+        other = mirrored(flat.unflatten(1, (17, 2))).flatten(1)
+        return 0.5 * (self.net(flat)[0] + self.net(other)[0][:, MIRROR])
 
 
 class _Learner(nn.Module):
@@ -253,7 +255,7 @@ class Trained:
     @torch.no_grad()
     def lift(self, seen: Seen) -> Tensor:
         """Root-relative positions (N, 17, 3) in aimed axes, in spreads, frame by frame."""
-        depths = torch.cat([self.net(f.flatten(1))[0] for f in seen.flat.split(8192)])
+        depths = torch.cat([BothSides(self.net)(f.flatten(1)) for f in seen.flat.split(8192)])
         return lifted(seen.flat, depths, seen.distance)
 
 
@@ -301,7 +303,7 @@ def train(
         trained = _trained(learner, flow, seen)
         _save(trained, config, out / "elepose.pt")
         measured = {k: v for k, v in _measured(trained, *checks).items() if v == v}
-        return export(DepthsOnly(trained.net), out / "lifter.onnx", asdict(config), measured, data.name)
+        return export(BothSides(trained.net), out / "lifter.onnx", asdict(config), measured, data.name)
 
 
 def _optimiser(learner: _Learner, config: Config) -> torch.optim.Optimizer:
@@ -322,7 +324,7 @@ def _round(
         azimuth, unit = torch.from_numpy(drawn.astype(np.float32)).to(fabric.device)
         flip = torch.from_numpy(rng.random(config.batch) < 0.5).to(fabric.device)
         flat = seen.flat[k]
-        flat = torch.where(flip[:, None, None], flat[:, MIRROR] * flat.new_tensor([-1.0, 1.0]), flat)
+        flat = torch.where(flip[:, None, None], mirrored(flat), flat)
         losses = learner(flow, flat, seen.distance[k], seen.sequence[k], azimuth, unit)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * group["share"] * config.rate(step)
