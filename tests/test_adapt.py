@@ -86,7 +86,8 @@ def test_weights_come_back_from_a_lifter_file(tmp_path):
         source = read_network(export(net, tmp_path / "net.onnx", {"channels": 32}, {}, own, "nothing"))
         assert source.reads_own_3d == own and source.config() == {"channels": 32}
         for name, weights in net.state_dict().items():
-            assert torch.equal(source.net.state_dict()[name], weights), name
+            stored = weights.half().float() if weights.numel() >= 1024 else weights  # large ones in 16 bits
+            assert torch.equal(source.net.state_dict()[name], stored), name
 
 
 def test_held_out_reprojection_falls(adapted):

@@ -308,7 +308,7 @@ def test_the_exported_lifter_is_the_trained_network(program):
     want |= {"contact": said.contact.sigmoid(), "distance": said.distance}
     assert set(got) == set(want)
     for name, value in want.items():
-        np.testing.assert_allclose(got[name], value.numpy(), atol=2e-5, rtol=1e-3, err_msg=name)
+        np.testing.assert_allclose(got[name], value.numpy(), atol=1e-3, rtol=5e-3, err_msg=name)  # stored in 16 bits
 
 
 def test_one_seed_is_one_run(program, tmp_path):

@@ -86,8 +86,8 @@ def read_network(path: Path) -> Source:
 def _weights(graph: Any) -> dict[str, torch.Tensor]:
     """Arrays by the network's names: the named ones, and each Linear's matrix by its bias."""
     arrays = {i.name: numpy_helper.to_array(i).astype(np.float32) for i in graph.initializer}
-    for node in graph.node:  # the exporter stores equal arrays once
-        if node.op_type == "Identity" and node.input[0] in arrays:
+    for node in graph.node:  # the exporter stores equal arrays once, and large ones in 16 bits
+        if node.op_type in ("Identity", "Cast") and node.input[0] in arrays:
             arrays[node.output[0]] = arrays[node.input[0]]
     products = {n.output[0]: n for n in graph.node if n.op_type == "MatMul"}
     transposes = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Transpose"}

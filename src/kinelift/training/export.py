@@ -7,11 +7,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from kinelift.lift.rays import FEATURES, INPUT_JOINTS, OPINION
 from kinelift.training.network import Prediction
 
+# Matrices of at least so many numbers are stored in 16 bits.
+_LARGE = 1024
 OUTPUTS = ("positions", "sigma", "gravity", "contact", "distance")
 
 
@@ -47,6 +50,7 @@ def export(
             dynamic_axes=dict.fromkeys([*inputs, *OUTPUTS], axes), opset_version=17, dynamo=False,
         )  # fmt: skip
     model = onnx.load(path)
+    _halve(model)
     about = {
         "format": "kinelift-lifter/1",
         "layout": "rays",
@@ -64,3 +68,21 @@ def export(
         entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
     onnx.save(model, path)
     return path
+
+
+def _halve(model: Any) -> None:
+    """Store large matrices as float16, in place: they were trained in fewer bits. The runtime widens them once."""
+    import onnx
+    from onnx import numpy_helper
+
+    widened = []
+    for array in model.graph.initializer:
+        values = numpy_helper.to_array(array)
+        if values.dtype != np.float32 or values.size < _LARGE or np.abs(values).max() > np.finfo(np.float16).max:
+            continue
+        name = array.name
+        array.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        widened.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*widened, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
