@@ -264,7 +264,7 @@ def test_mirrored_poses_lift_to_mirrored_bodies(seen, trained):
 def test_published_terms_are_elepose_s():
     config = elepose.Config.published(steps=7)
     assert config.steps == 7 and config.dimensions == 26 and config.proportions == 50
-    assert config.clip_bones == config.symmetry == config.trunk == config.limbs == 0
+    assert config.clip_bones == config.symmetry == config.trunk == config.limbs == config.level == 0
 
 
 @pytest.mark.parametrize("wrong", [{"batch": 1}, {"steps": 0}, {"blur": 0.0}])

@@ -49,6 +49,7 @@ _FREE = ("threads", "device")
 # Steps between two checkpoints, each with a row of metrics.
 ROUND = 250
 _KNOWN = 0.3  # weight of everyone's bones being the reference body's
+_LEVEL = 0.2  # radians
 _CHECKED = 4000  # held-out poses that a row of metrics looks at, evenly spaced
 
 
@@ -73,6 +74,7 @@ class Config:
         symmetry: The same between left and right.
         trunk: Of `trunk_strain`.
         limbs: Of `limb_strain`.
+        level: Of squared elevations over 0.2 radians: cameras are about level.
         nose_ahead: What `trunk_strain` asks of the nose; 0 for sets whose nose is the head's middle (MPII).
         seed: Seeds weights, batches and views.
         threads: Torch threads.
@@ -94,6 +96,7 @@ class Config:
     symmetry: float = 10.0
     trunk: float = 8.0
     limbs: float = 8.0
+    level: float = 1.0
     nose_ahead: float = NOSE_AHEAD
     seed: int = 0
     threads: int = 1
@@ -106,8 +109,8 @@ class Config:
     @classmethod
     def published(cls, **other: Any) -> Config:
         """ElePose's own terms: 26 components, proportions of an average body, no other anatomy."""
-        terms = {"dimensions": 26, "proportions": 50.0, "clip_bones": 0.0, "symmetry": 0.0, "trunk": 0.0, "limbs": 0.0}
-        return cls(**(terms | other))
+        none = dict.fromkeys(("clip_bones", "symmetry", "trunk", "limbs", "level"), 0.0)
+        return cls(**({"dimensions": 26, "proportions": 50.0} | none | other))
 
     def rate(self, step: int) -> float:
         """The learning rate at a step, as a share of its peak."""
@@ -200,6 +203,8 @@ class _Learner(nn.Module):
             "cycle_2d": c.cycle_2d * (projected(back, distance) - flat).abs().sum((1, 2)).mean(),
             "deformation": c.deformation * _size(change).mean(),
         }
+        if c.level:
+            losses["level"] = c.level * (elevation / _LEVEL).square().mean()
         return losses | self._anatomy(x, clip)
 
     def _anatomy(self, x: Tensor, clip: Tensor) -> dict[str, Tensor]:
@@ -340,8 +345,7 @@ def _round(
 @torch.no_grad()
 def _trained(learner: Any, flow: PoseFlow, seen: Seen) -> Trained:
     bare: _Learner = learner.module
-    some = seen.flat[:: max(len(seen) // 4096, 1)]
-    elevation = bare.net(some.flatten(1))[1]
+    elevation = bare.net(seen.flat[:: max(len(seen) // 4096, 1)].flatten(1))[1]
     spread = (float(elevation.mean()), float(elevation.std(correction=0)))
     return Trained(bare.net, flow, even_bones(bare.bones), spread, bare.config.nose_ahead)
 
@@ -358,16 +362,15 @@ def _checks(data: PoseSet, device: torch.device) -> tuple[Seen, np.ndarray | Non
 def _measured(trained: Trained, seen: Seen, truth: np.ndarray | None) -> dict[str, float]:
     """N-MPJPE and PA-MPJPE in mm of single frames."""
     if truth is None:
-        return {"val_n_mpjpe": float("nan"), "val_pa_mpjpe": float("nan")}
+        return dict.fromkeys(("val_n_mpjpe", "val_pa_mpjpe"), float("nan"))
     said = trained.lift(seen).cpu().numpy().astype(np.float64)
     return {"val_n_mpjpe": metrics.n_mpjpe(said, truth), "val_pa_mpjpe": metrics.pa_mpjpe(said, truth)}
 
 
 def _save(trained: Trained, config: Config, path: Path) -> None:
     state = {"format": FORMAT, "config": asdict(config), "elevation": list(trained.elevation), "bones": trained.bones}
-    part = path.with_suffix(".part")
-    torch.save(state | {"net": trained.net.state_dict(), "flow": trained.flow.state_dict()}, part)
-    part.replace(path)
+    torch.save(state | {"net": trained.net.state_dict(), "flow": trained.flow.state_dict()}, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
 
 
 def load_trained(path: Path, device: str = "cpu") -> Trained:
