@@ -5,7 +5,7 @@
 DATA holds `mocap/cmu.npz`, `mocap/bandai_eval.npz` and `poses2d/mpii_poses.npy`. Trained on the training clips of
 `cmu.npz` through virtual cameras (every second frame), tested on its held-out clips and on `bandai_eval.npz` (first
 camera of each clip; nothing is selected on it). Every stage leaves a file in WORK and is skipped where that lies there
-already; about 100 minutes on two CPU cores in all, the three runs of the seed's method 45 of them.
+already; an estimated 100 minutes on two CPU cores, the three runs of the seed's method 45 of them.
 
 Protocols: seed (x, y of the input, depths at the truth's scale), N-MPJPE (scale of each frame), PA-MPJPE (similarity of
 each frame, no reflection); mm, mean over actions.
