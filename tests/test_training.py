@@ -18,6 +18,7 @@ from kinelift.training.views import (
     random_cameras,
     swap_halves,
     vary_bodies,
+    vary_widths,
     windows,
 )
 
@@ -32,6 +33,23 @@ def rng(seed=0):
 @pytest.fixture(scope="module")
 def made():
     return generate(rng(5), 40, 64).astype(float)
+
+
+def test_widths_change_and_nothing_else(made):
+    """Shoulders and hips come apart or together along their own line; limbs keep lengths and directions."""
+    out = vary_widths(rng(3), made.copy())
+    for joint, low, high in (("shoulder", 0.6, 1.2), ("hip", 0.75, 1.35)):
+        left, right = (B(f"{s}_{joint}") for s in ("left", "right"))
+        before, after = made[:, :, left] - made[:, :, right], out[:, :, left] - out[:, :, right]
+        factor = np.linalg.norm(after, axis=-1) / np.linalg.norm(before, axis=-1)
+        assert np.ptp(factor, axis=1).max() < 1e-9 and factor.min() >= low - 1e-9 and factor.max() <= high + 1e-9
+        assert 0.07 < factor[:, 0].std() < 0.16
+        np.testing.assert_allclose(out[:, :, [left, right]].mean(2), made[:, :, [left, right]].mean(2), atol=1e-9)
+    for child, parent in (("elbow", "shoulder"), ("hand", "wrist"), ("knee", "hip"), ("toe", "ankle")):
+        c, q = B(f"left_{child}"), B(f"left_{parent}")
+        np.testing.assert_allclose(out[:, :, c] - out[:, :, q], made[:, :, c] - made[:, :, q], atol=1e-9)
+    trunk = BODY26.indices("pelvis", "spine", "chest", "neck", "head", "nose")
+    assert np.array_equal(out[:, :, trunk], made[:, :, trunk])
 
 
 def test_generated_bones_are_constant_symmetric_and_of_the_reference_stature(made):

@@ -112,6 +112,21 @@ def add_extremities(rng: np.random.Generator, p: np.ndarray) -> np.ndarray:
     return p
 
 
+def vary_widths(rng: np.random.Generator, p: np.ndarray) -> np.ndarray:
+    """Shoulders and hips wider or narrower, with all that hangs on them, in place and returned.
+
+    Far beyond people's own range: what "shoulder" and "hip" mean differs by as much between detectors, marker sets and
+    characters, and a lifter must then go by what it sees.
+    """
+    for joint, low, high in (("shoulder", 0.6, 1.2), ("hip", 0.75, 1.35)):
+        factor = np.clip(rng.normal(1, 0.13, len(p)), low, high)[:, None, None]
+        side = (p[:, :, _B(f"left_{joint}")] - p[:, :, _B(f"right_{joint}")]) / 2 * (factor - 1)
+        for name, sign in (("left", 1), ("right", -1)):
+            p[:, :, BODY26.indices(*(f"{name}_{j}" for j in _HANGING[joint]))] += (sign * side)[:, :, None]
+    return p
+
+
+_HANGING = {"shoulder": ("shoulder", "elbow", "wrist", "hand"), "hip": ("hip", "knee", "ankle", "heel", "toe")}
 _CHAINS = {
     f"{s}_{part}": [f"{s}_{j}" for j in rest]
     for s in ("left", "right")
@@ -271,6 +286,7 @@ def make_batch(rng: np.random.Generator, sources: Sources, n: int, frames: int) 
     if sources.actions is not None:
         parts.append(_cut(rng, *sources.actions, acted, frames))
     p, contact = (np.concatenate(x) for x in zip(*parts, strict=True))
+    p = vary_widths(rng, p)
     flip = rng.random(len(p)) < 0.5
     p[flip], contact[flip] = mirrored(p[flip], contact[flip])
     batch = observe(rng, p, contact, sources.detected)
