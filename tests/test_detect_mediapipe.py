@@ -184,8 +184,8 @@ def test_missing_mediapipe_says_what_to_install(monkeypatch):
 
 
 def test_registry():
-    with pytest.raises(UnknownNameError, match="known: mediapipe, rtmpose"):
-        make_detector("openpose")
+    with pytest.raises(UnknownNameError, match="known: mediapipe, rtmpose, openpose"):
+        make_detector("openpos")
     with pytest.raises(UnknownNameError, match="'modell'"):
         make_detector("mediapipe", modell="x")
     detector = make_detector("mediapipe")
