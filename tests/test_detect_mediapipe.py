@@ -184,7 +184,7 @@ def test_missing_mediapipe_says_what_to_install(monkeypatch):
 
 
 def test_registry():
-    with pytest.raises(UnknownNameError, match="known: mediapipe, rtmpose, openpose"):
+    with pytest.raises(UnknownNameError, match="known: mediapipe, openpose, rtmpose"):
         make_detector("openpos")
     with pytest.raises(UnknownNameError, match="'modell'"):
         make_detector("mediapipe", modell="x")
