@@ -94,6 +94,17 @@ def test_train_then_evaluate(kinelift, mocap, tmp_path):
     refused(kinelift("train", "projection-gan", *options, "--out", tmp_path / "x", "--mode", "half"), "half")
 
 
+def test_elepose_from_the_command_line(kinelift, mocap, tmp_path):
+    pytest.importorskip("torch")
+    out = tmp_path / "ele"
+    options = ("--dataset", "mocap", "--data", mocap, "--steps", 3, "--flow-steps", 3, "--width", 16, "--batch", 32)
+    code, said, err = kinelift("train", "elepose", *options, "--out", out, "--nose-ahead", 0)
+    assert code == 0 and str(out / "lifter.onnx") in said, err
+    code, said, _ = kinelift("evaluate", out / "lifter.onnx", *options[:4], "--protocol", "n-mpjpe")
+    assert code == 0 and "N-MPJPE" in said
+    refused(kinelift("train", "elepose", *options, "--out", tmp_path / "x", "--threads", 0), "threads")
+
+
 def test_demo_of_a_picture(kinelift, detector, tmp_path):
     with open_frames(sample_path(), 2.0, 2.1) as frames:
         image = next(iter(frames)).image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -126,6 +126,40 @@ def train_projection_gan(
     train_poses, test_poses = (read_poses(dataset, data, split, two_d) for split in ("train", "test"))
     with Progress() as progress:
         path = train(config, train_poses, test_poses, out, resume, lambda done, total: progress("epochs", done, total))
+    typer.echo(f"wrote {path}")
+
+
+@train_app.command("elepose")
+def train_elepose(
+    dataset: Annotated[str, typer.Option(help="h36m, mpii, mpi-inf-3dhp or mocap")],
+    data: Annotated[Path, typer.Option("--data", help="Where the data set lies")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for lifter.onnx, elepose.pt, metrics.csv")],
+    published: Annotated[bool, typer.Option("--published", help="ElePose's own terms alone")] = False,
+    two_d: Annotated[str, typer.Option("--2d", help="gt, sh, cpn or a file of detected 2D")] = "gt",
+    steps: Annotated[int, typer.Option(help="Optimiser steps")] = 3000,
+    flow_steps: Annotated[int, typer.Option(help="Steps of fitting the flow before")] = 1200,
+    batch: Annotated[int, typer.Option(help="Poses a step")] = 256,
+    width: Annotated[int, typer.Option(help="Of the hidden layers")] = 512,
+    nose_ahead: Annotated[float | None, typer.Option(help="0 for MPII, whose nose is the head's middle")] = None,
+    level: Annotated[float | None, typer.Option(help="How level cameras are thought to be")] = None,
+    proportions: Annotated[float | None, typer.Option(help="How near to an average body's bones")] = None,
+    seed: Annotated[int, typer.Option(help="Seed")] = 0,
+    threads: Annotated[int, typer.Option(help="Torch threads")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps")] = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from checkpoint.pt")] = False,
+) -> None:
+    """Train an unsupervised lifter by likelihood of turned views (after ElePose, Wandt et al. 2022)."""
+    from kinelift.commands.research import read_poses
+    from kinelift.training.projection.elepose import Config, train
+
+    weights = {"nose_ahead": nose_ahead, "level": level, "proportions": proportions}
+    options: dict[str, Any] = {k: v for k, v in weights.items() if v is not None}
+    options |= {"steps": steps, "flow_steps": flow_steps, "batch": batch, "width": width}
+    options |= {"seed": seed, "threads": threads, "device": device}
+    config = Config.published(**options) if published else Config(**options)
+    train_poses, test_poses = (read_poses(dataset, data, split, two_d) for split in ("train", "test"))
+    with Progress() as progress:
+        path = train(config, train_poses, test_poses, out, resume, lambda done, total: progress("train", done, total))
     typer.echo(f"wrote {path}")
 
 
