@@ -16,9 +16,9 @@ import numpy as np
 
 from kinelift.camera import Camera, focal_from_fov, prior_focal_px
 from kinelift.detect import Detection, Detector, detect_video, make_detector
-from kinelift.errors import InputError, KineliftError
+from kinelift.errors import InputError
 from kinelift.kinematics import STATURE_PRIOR_M, reference_offsets
-from kinelift.lift import LIFTERS, Lifter, load_lifter, mapped
+from kinelift.lift import LIFTERS, Lifter, answer, load_lifter, mapped
 from kinelift.metrics import LIMBS
 from kinelift.records import Frame, Lifted, Pose2D
 from kinelift.render.figures import Turntable, close_up, contact_sheet, gif, labelled, png, pose_on_picture
@@ -108,7 +108,7 @@ def demo(
     mended = repair(window)[0] if len(window.times) > 1 else window
     tell("lift", 0, 1)
     wanted = mapped(mended, lifter.skeleton)
-    lifted = _lift(lifter, wanted, camera)
+    lifted = answer(lifter, wanted, camera)
     positions = upright(lifted, i, wanted.confidence[i] > 0)
     pose = mended.sliced(slice(i, i + 1))
     tell("draw", 0, 1)
@@ -245,19 +245,6 @@ def _camera(size: tuple[int, int], detection: Detection, focal_px: float | None,
     elif focal_px is None:
         focal_px = prior_focal_px(size) if not film else film / _FILM_DIAGONAL_MM * math.hypot(*size)
     return Camera.from_focal(focal_px, size)
-
-
-def _lift(lifter: Lifter, pose: Pose2D, camera: Camera) -> Lifted:
-    """The lifter's answer; what a user's own lifter does wrong becomes one line."""
-    try:
-        lifted = lifter.lift(pose, camera)
-    except KineliftError:
-        raise
-    except Exception as e:
-        raise InputError(f"lifter '{lifter.name}' failed: {type(e).__name__}: {e}") from e
-    if not isinstance(lifted, Lifted) or len(lifted.times) != len(pose.times):
-        raise InputError(f"lifter '{lifter.name}': expected Lifted with {len(pose.times)} frames")
-    return lifted
 
 
 def upright(lifted: Lifted, i: int, seen: np.ndarray) -> np.ndarray:

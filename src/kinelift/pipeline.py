@@ -16,10 +16,10 @@ from kinelift import __version__
 from kinelift.camera import Camera, focal_from_fov, prior_focal_px, read_calibration
 from kinelift.cleanup import Cleaned, clean, knuckle_lines
 from kinelift.detect import Detection, detect_video, is_keypoint_input, make_detector, read_keypoints
-from kinelift.errors import InputError, KineliftError
+from kinelift.errors import InputError
 from kinelift.export.npz import load_motion
 from kinelift.kinematics import STATURE_PRIOR_M, STATURE_PRIOR_SIGMA
-from kinelift.lift import Lifter, load_lifter, mapped
+from kinelift.lift import Lifter, answer, load_lifter, mapped
 from kinelift.records import Lifted, Pose2D, Take
 from kinelift.repair import GAP_LIMIT_S, RepairReport, Sight, repair, within_picture
 from kinelift.report import quality
@@ -118,7 +118,7 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         mended, repairs = repair(visible)
         body = mapped(mended, BODY26)
         tell("lift", 0, 1)
-        lifted = _lift(lifter, mapped(mended, lifter.skeleton), camera)
+        lifted = answer(lifter, mapped(mended, lifter.skeleton), camera)
         tell("solve", 0, 1)
         height, scale_source = _height(path, options, stored)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))
@@ -135,21 +135,6 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         "warnings": [*detection.warnings, *shot_warnings, *_remarks(visible, sight, facts)],
     }
     return Take((result.motion,), result.camera, (pose,), facts, report)
-
-
-def _lift(lifter: Lifter, pose: Pose2D, camera: Camera) -> Lifted:
-    """The lifter's answer, whoever wrote the lifter: what it does wrong becomes one line."""
-    try:
-        lifted = lifter.lift(pose, camera)
-    except KineliftError:
-        raise
-    except Exception as e:
-        raise InputError(f"lifter '{lifter.name}' failed: {type(e).__name__}: {e}") from e
-    if not isinstance(lifted, Lifted) or len(lifted.times) != len(pose.times):
-        raise InputError(
-            f"lifter '{lifter.name}': expected Lifted with {len(pose.times)} frames, got {type(lifted).__name__}"
-        )
-    return lifted
 
 
 def _is_sample(path: str | Path) -> bool:

@@ -8,11 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from kinelift.errors import InputError, UnknownNameError
-from kinelift.lift.base import Lifter, mapped
+from kinelift.lift.base import Lifter, answer, mapped
 from kinelift.lift.onnx import OnnxLifter
 from kinelift.lift.projection import ProjectionLifter
 
-__all__ = ["LIFTERS", "Lifter", "OnnxLifter", "ProjectionLifter", "load_lifter", "mapped"]
+__all__ = ["LIFTERS", "Lifter", "OnnxLifter", "ProjectionLifter", "answer", "load_lifter", "mapped"]
 
 
 def _shipped(name: str) -> Callable[[int], Lifter]:

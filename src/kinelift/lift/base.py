@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from kinelift.camera import Camera
+from kinelift.errors import InputError, KineliftError
 from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26, JOINT_MAPS, Skeleton, joint_map
 
@@ -30,6 +31,21 @@ class Lifter(Protocol):
     def provenance(self) -> dict[str, Any]:
         """What `meta` says of it: weights, hash, licence."""
         ...
+
+
+def answer(lifter: Lifter, pose: Pose2D, camera: Camera) -> Lifted:
+    """The lifter's answer, whoever wrote the lifter: what it does wrong becomes one line."""
+    try:
+        lifted = lifter.lift(pose, camera)
+    except KineliftError:
+        raise
+    except Exception as e:
+        raise InputError(f"lifter '{lifter.name}' failed: {type(e).__name__}: {e}") from e
+    if not isinstance(lifted, Lifted) or len(lifted.times) != len(pose.times):
+        raise InputError(
+            f"lifter '{lifter.name}': expected Lifted with {len(pose.times)} frames, got {type(lifted).__name__}"
+        )
+    return lifted
 
 
 def mapped(pose: Pose2D, skeleton: Skeleton) -> Pose2D:
