@@ -49,8 +49,10 @@ def read_mpii(path: Path) -> np.ndarray:
     """
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as e:
+    except OSError as e:
         raise InputError(f"{path}: cannot be read as an .npy file of poses ({e})") from None
+    except (EOFError, ValueError, zipfile.BadZipFile):  # NumPy's words advise to unpickle it
+        raise InputError(f"{path}: cannot be read as an .npy file of poses (it is no array of numbers)") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] != 2 * len(_FILE_JOINTS):
         shape = getattr(array, "shape", "an archive")
         raise InputError(f"{path}: expected poses (N, {2 * len(_FILE_JOINTS)}), got {shape}")

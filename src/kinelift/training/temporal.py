@@ -245,8 +245,8 @@ def train(
     Raises `InputError` for data that cannot be read.
     """
     torch.set_num_threads(config.threads)
-    sources, checks = _data(config, data, detector_data or [], clips)
     real = RealPoses(real_poses, config.real_windows, config.seed) if real_poses else None
+    sources, checks = _data(config, data, detector_data or [], clips)
     fabric = Fabric(accelerator=accelerator, devices=devices, precision="bf16-mixed", loggers=_loggers(out))
     fabric.launch()
     out.mkdir(parents=True, exist_ok=True)
