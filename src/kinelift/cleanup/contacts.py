@@ -2,10 +2,77 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.ndimage import median_filter, minimum_filter1d
 
+from kinelift.errors import UnknownNameError
 from kinelift.kinematics import STATURE_PRIOR_M
+
+FOOT_LOCKS = ("auto", "always", "never", "ground")
+
+
+@dataclass(frozen=True, eq=False)
+class SeenSoles:
+    """Where the picture shows the sole points, and the camera that shows them.
+
+    Attributes:
+        rays: (T, 4, 2) key points as rays of the camera; NaN where not seen.
+        weight: (T, 4) 1 = fully trusted, 0 = not seen.
+        R_cam_world: (3, 3), or (T, 3, 3) of a moving camera.
+        t_cam_world: (3,) or (T, 3) metres.
+    """
+
+    rays: np.ndarray
+    weight: np.ndarray
+    R_cam_world: np.ndarray
+    t_cam_world: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """What a body stands on, frame by frame; sole points are left heel, left toe, right heel, right toe.
+
+    Attributes:
+        contact: (T, 4) in [0, 1], probability that a sole point is planted.
+        support_y: (T, 4) metres, height of what is under each sole point.
+        drift: (T, 3) m/s, velocity of the support: zero but on a treadmill.
+        others: (T, 4) in [0, 1], left hand, right hand, left knee, right knee on the floor.
+    """
+
+    contact: np.ndarray
+    support_y: np.ndarray
+    drift: np.ndarray
+    others: np.ndarray
+
+
+def plant(
+    said: np.ndarray | None,
+    soles: np.ndarray,
+    times: np.ndarray,
+    stature_m: float,
+    mode: str = "auto",
+    *,
+    floor_y: float = 0.0,
+    body: np.ndarray | None = None,
+    seen: SeenSoles | None = None,
+    treadmill: bool = False,
+) -> Planted:
+    """What soles (T, 4, 3) in world metres stand on, from the lifter's word `said` (T, 4) or None and the motion.
+
+    `body` (T, 26, 3) are all joints of the solution, for hands and knees on the floor; `seen` the soles in the picture;
+    `floor_y` the floor's height.
+
+    Raises:
+        UnknownNameError: `mode` is none of `FOOT_LOCKS`.
+    """
+    if mode not in FOOT_LOCKS:
+        raise UnknownNameError("foot lock", mode, FOOT_LOCKS)
+    contact = contact_of(said, soles, times, stature_m)
+    if mode == "never":
+        contact = np.zeros_like(contact)
+    return Planted(contact, np.full(contact.shape, floor_y), np.zeros((len(times), 3)), np.zeros((len(times), 4)))
 
 
 def sole_speed(soles: np.ndarray, times: np.ndarray) -> np.ndarray:
