@@ -2,5 +2,7 @@
 
 from kinelift.cleanup.clean import Cleaned, clean
 from kinelift.cleanup.palms import knuckle_lines
+from kinelift.cleanup.settings import FOOT_LOCKS, Given, Settings
+from kinelift.cleanup.solve import Weights
 
-__all__ = ["Cleaned", "clean", "knuckle_lines"]
+__all__ = ["FOOT_LOCKS", "Cleaned", "Given", "Settings", "Weights", "clean", "knuckle_lines"]

@@ -10,6 +10,7 @@ from kinelift.camera import Camera
 from kinelift.cleanup.contacts import contact_of
 from kinelift.cleanup.palms import turn_palms
 from kinelift.cleanup.rig import constant_bones, first_rotations
+from kinelift.cleanup.settings import Given, Settings
 from kinelift.cleanup.solve import SOLES, Evidence, solve
 from kinelift.errors import InputError
 from kinelift.kinematics import (
@@ -34,6 +35,7 @@ _SIGMA_UNSTATED = 0.06
 _SIGMA_FILLED_M = 0.15
 # How often contacts and the level of the floor are found anew from the solution so far.
 _PASSES = 2
+_NOTHING_ELSE, _USUAL = Given(), Settings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +95,15 @@ def clean(
     calibrated: bool = False,
     palms: np.ndarray | None = None,
     iterations: int = 2,
+    given: Given = _NOTHING_ELSE,
+    settings: Settings = _USUAL,
 ) -> Cleaned:
     """Fit one person's motion.
 
     `lifted` in any skeleton with a table to body26; `pose` in body26 key points; `camera` with its focal length, and
     with its pose where `calibrated`; `height_m` stature; `palms` (T, 2, 3) knuckle lines in camera axes. Each pass
-    takes `iterations` Gauss-Newton steps. Frames before the person is first seen and after the last hold still.
+    takes `iterations` Gauss-Newton steps. `given` is further evidence, `settings` how to weigh and use it. Frames before
+    the person is first seen and after the last hold still.
     """
     seen = np.flatnonzero(pose.detected)
     if not len(seen):
