@@ -101,8 +101,8 @@ def clean(
     """Fit one person's motion.
 
     `lifted` in any skeleton with a table to body26; `pose` in body26 key points; `camera` with its focal length, and
-    with its pose where `calibrated`; `height_m` stature; `palms` (T, 2, 3) knuckle lines in camera axes. Each pass
-    takes `iterations` Gauss-Newton steps. `given` is further evidence, `settings` how to weigh and use it. Frames before
+    with its pose where `calibrated`; `height_m` stature; `palms` (T, 2, 3) knuckle lines in camera axes. Each
+    pass takes `iterations` Gauss-Newton steps. `given` is further evidence, `settings` how to use it. Frames before
     the person is first seen and after the last hold still.
     """
     seen = np.flatnonzero(pose.detected)
