@@ -182,3 +182,93 @@ def test_f1_balances_precision_and_recall():
     precision, recall = 2 / 3, 2 / 4
     assert metrics.f1(predicted, true) == pytest.approx(2 * precision * recall / (precision + recall))
     assert metrics.f1(true, true) == 1 and metrics.f1(~true, true) == 0
+
+
+def rigid(x, seed=1):
+    return x @ turns(1, seed)[0].T + [3, -2, 1]
+
+
+def test_world_measures_forgive_what_they_say_and_no_more():
+    """Rigid motion of the clip is free for all; W- and WA- forgive scale, and drift only between chunks."""
+    true = np.cumsum(points(250, 5) / 50, 0)
+    for measure in (metrics.w_mpjpe100, metrics.wa_mpjpe100):
+        assert measure(rigid(true), true, 30.0) == pytest.approx(0, abs=1e-6)
+        assert measure(1.2 * rigid(true), true, 30.0) == pytest.approx(0, abs=1e-6)
+    drift = true + np.linspace(0, 1, 250)[:, None, None] * [1.0, 0, 0]
+    wa, w = metrics.wa_mpjpe100(drift, true, 30.0), metrics.w_mpjpe100(drift, true, 30.0)
+    assert 10 < wa < w < metrics.abs_mpjpe(drift, true) + 400 and wa < metrics.abs_mpjpe(drift, true)
+    jumps = true + np.repeat(np.arange(3), 100)[:250, None, None] * [1.0, 0, 0]
+    assert metrics.wa_mpjpe100(jumps, true, 30.0) == pytest.approx(0, abs=1e-6), "chunks are of 100 frames"
+    assert metrics.wa_mpjpe100(np.repeat(jumps, 2, 0), np.repeat(true, 2, 0), 60.0) == pytest.approx(0, abs=1e-6)
+
+
+def test_w_mpjpe_looks_at_the_first_two_frames_only():
+    true = np.cumsum(points(100, 5) / 50, 0)
+    moved = true.copy()
+    moved[2:] += [0.3, 0, 0]
+    assert metrics.w_mpjpe100(moved, true, 30.0) == pytest.approx(300 * 98 / 100, rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.0, 1.13])
+def test_scale_error_is_how_much_too_large(factor):
+    x = points(6, 5)
+    assert metrics.scale_error(factor * rigid(x), x) == pytest.approx(100 * (factor - 1))
+
+
+def test_root_error_is_over_the_true_path():
+    t = np.linspace(0, 1, 101)[:, None]
+    path = np.concatenate([6 * t, 0 * t, np.sin(3 * t)], 1)
+    assert metrics.rte(rigid(path), path) == pytest.approx(0, abs=1e-6)
+    line = t * [5.0, 0, 0]
+    assert metrics.path_length(line) == pytest.approx(5)
+    # 2 % too long: off by 2 % of the distance from the middle, a quarter of the path on average.
+    assert metrics.rte(1.02 * line, line) == pytest.approx(2 / 4, rel=0.02)
+    assert metrics.root_error(1.02 * line, line) == pytest.approx(25, rel=0.02)
+
+
+@pytest.mark.parametrize("fps", [15.0, 30.0, 60.0])
+def test_sliding_against_the_truth_counts_where_the_truth_rests(fps):
+    """0.06 m/s is 2 mm in a thirtieth of a second, in any direction; the point that truly moves is not counted."""
+    t = np.arange(0, 2, 1 / fps)[:, None]
+    true = np.stack([0 * t * [1, 1, 1], t * [0.4, 0, 0]], 1)
+    found = np.stack([t * [0.0, 0.06, 0], t * [1, 1, 1]], 1)
+    assert metrics.sliding_against(found, true, fps) == pytest.approx(2)
+    assert metrics.sliding_against(true, true, fps) == 0
+    assert np.isnan(metrics.sliding_against(found[:, 1:], true[:, 1:], fps))
+
+
+def test_floating_is_the_lowest_points_height_during_contact():
+    soles = np.ones((4, 2, 3))
+    soles[:, 0, 1] = [0.02, 0.04, -0.5, 0.9]
+    contact = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])
+    assert metrics.floating(soles, contact) == pytest.approx(20)
+    assert metrics.floating(soles - [0, 0.02, 0], contact) == pytest.approx(20 / 3)
+    assert np.isnan(metrics.floating(soles, 0 * contact))
+
+
+def test_a_jump_is_a_flight_of_its_own_height():
+    """A throw of 0.4 s reaches g t^2 / 8; lifted heels, hops below the limit and a raised start are no jumps."""
+    fps = 120.0
+    t = np.arange(0, 2, 1 / fps)
+    soles = np.zeros((len(t), 4, 3))
+    for start, seconds in ((0.3, 0.4), (1.0, 0.2)):
+        u = t - start
+        soles[..., 1] += (np.maximum(0, 9.81 / 2 * u * (seconds - u)) * (u < seconds))[:, None]
+    soles[150:, 0, 1] = 0.5
+    soles[:5, :, 1] = 0.3
+    (span,) = metrics.flights(soles, fps)
+    assert 0.3 < t[span.start] < t[span.stop] < 0.71
+    assert metrics.flight_height(soles, span) == pytest.approx(9.81 * 0.4**2 / 8, rel=1e-3)
+    assert metrics.flight_height(soles, span, floor_y=0.05) == pytest.approx(9.81 * 0.4**2 / 8 - 0.05, rel=1e-3)
+    assert len(metrics.flights(soles, fps, least_m=0.04)) == 2
+
+
+def test_stances_and_how_far_a_foot_gets_in_them():
+    times = np.arange(20) / 30.0
+    contact = np.zeros((20, 2))
+    contact[2:9, 0] = contact[12:14, 0] = contact[10:, 1] = 1
+    assert metrics.stances(contact, times) == [(slice(2, 9), 0), (slice(10, 20), 1)]
+    soles = np.zeros((20, 2, 3))
+    soles[2:9, 0, 0] = [0, 1, 2, 30, 2, 1, 0]
+    soles[:, 0, 1] = 9  # height is no drift
+    assert metrics.stance_drift(soles / 1000, (slice(2, 9), 0)) == pytest.approx(30)

@@ -116,7 +116,53 @@ def abs_mpjpe(predicted: np.ndarray, true: np.ndarray) -> float:
     """Mean position error in mm of world positions (T, J, 3) after one rigid alignment of the whole clip."""
     flat_p, flat_t = predicted.reshape(-1, 3), true.reshape(-1, 3)
     aligned = transform(flat_p, *similarity(flat_p, flat_t, scale=False))
-    return float(np.linalg.norm(aligned - flat_t, axis=-1).mean() * 1000)
+    return float(_distance(aligned, flat_t).mean())
+
+
+def scale_error(predicted: np.ndarray, true: np.ndarray) -> float:
+    """How much too large world positions (T, J, 3) are, %: from the similarity that fits the whole clip best."""
+    scale = similarity(predicted.reshape(-1, 3), true.reshape(-1, 3))[0]
+    return float(100 * (1 / max(float(scale), 1e-12) - 1))
+
+
+# WHAM's and GVHMR's evaluation: chunks of 100 frames at 30 fps; W- aligns on the first two frames of each.
+_CHUNK_S, _FIRST_FRAMES = 100 / 30, 2
+
+
+def w_mpjpe100(predicted: np.ndarray, true: np.ndarray, fps: float) -> float:
+    """Mean error in mm of world positions (T, J, 3), each chunk fitted by a similarity on its first two frames."""
+    return _chunked(predicted, true, fps, _FIRST_FRAMES)
+
+
+def wa_mpjpe100(predicted: np.ndarray, true: np.ndarray, fps: float) -> float:
+    """Mean error in mm of world positions (T, J, 3), each chunk fitted by a similarity on all of it."""
+    return _chunked(predicted, true, fps, None)
+
+
+def _chunked(predicted: np.ndarray, true: np.ndarray, fps: float, first: int | None) -> float:
+    """Mean error over the frames of all chunks; the last one may be shorter."""
+    length = max(round(_CHUNK_S * fps), 1)
+    errors = []
+    for start in range(0, len(true), length):
+        a, b = predicted[start : start + length], true[start : start + length]
+        fit = similarity(a[:first].reshape(-1, 3), b[:first].reshape(-1, 3))
+        errors.append(_distance(transform(a.reshape(-1, 3), *fit), b.reshape(-1, 3)))
+    return float(np.concatenate(errors).mean())
+
+
+def path_length(root: np.ndarray) -> float:
+    """Metres along the path (T, 3), frame by frame."""
+    return float(np.linalg.norm(np.diff(root, axis=0), axis=-1).sum())
+
+
+def root_error(predicted: np.ndarray, true: np.ndarray) -> float:
+    """Mean distance in mm of root paths (T, 3) after one rigid alignment of the whole path."""
+    return float(_distance(transform(predicted, *similarity(predicted, true, scale=False)), true).mean())
+
+
+def rte(predicted: np.ndarray, true: np.ndarray) -> float:
+    """Root translation error, %: `root_error` over the length of the true path (T, 3). Says little on short paths."""
+    return 100 * root_error(predicted, true) / 1000 / max(path_length(true), 1e-9)
 
 
 def jitter(positions: np.ndarray, fps: float) -> float:
@@ -135,9 +181,65 @@ def foot_sliding(soles: np.ndarray, contact: np.ndarray, fps: float) -> float:
     return float(step[planted].mean()) if planted.any() else 0.0
 
 
+# Below this many metres a frame at 30 fps a true sole point counts as still (WHAM, GVHMR).
+STILL_M = 0.01
+
+
+def sliding_against(soles: np.ndarray, true: np.ndarray, fps: float) -> float:
+    """Mean step of soles (T, F, 3), mm per frame at 30 fps, over the steps in which the true point moves below 1 cm.
+
+    WHAM's and GVHMR's foot sliding. The truth slides too: `sliding_against(true, true, fps)`. NaN where it never rests.
+    """
+    step, own = (np.linalg.norm(np.diff(x, axis=0), axis=-1) * fps / 30 for x in (soles, true))
+    still = own < STILL_M
+    return float(step[still].mean() * 1000) if still.any() else float("nan")
+
+
 def penetration(soles: np.ndarray, floor_y: float = 0.0) -> float:
     """Mean depth of sole points (T, F, 3) below the floor, mm, over all frames and points."""
     return float(np.maximum(floor_y - soles[..., 1], 0).mean() * 1000)
+
+
+def floating(soles: np.ndarray, contact: np.ndarray, floor_y: float = 0.0) -> float:
+    """Mean height of the lowest sole point (T, F, 3) above the floor, mm, over frames with a contact (T, F) > 0.5.
+
+    Below the floor counts as 0: that is `penetration`. NaN without contact.
+    """
+    on = (contact > 0.5).any(1)
+    return float(np.maximum(soles[on, :, 1].min(1) - floor_y, 0).mean() * 1000) if on.any() else float("nan")
+
+
+def flights(soles: np.ndarray, fps: float, floor_y: float = 0.0, least_m: float = 0.1) -> list[slice]:
+    """Spans of frames in which all soles (T, F, 3) are above the floor, by `least_m` at the peak: jumps.
+
+    A span is where the lowest sole is over a quarter of `least_m`, of at least 0.1 s.
+    """
+    low = soles[..., 1].min(1) - floor_y
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], (low > least_m / 4).astype(int), [0]])))
+    spans = [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+    inside = [s for s in spans if s.start > 0 and s.stop < len(low)]
+    return [s for s in inside if low[s].max() >= least_m and (s.stop - s.start) / fps >= 0.1]
+
+
+def flight_height(soles: np.ndarray, span: slice, floor_y: float = 0.0) -> float:
+    """Peak height in metres of the lowest sole (T, F, 3) above the floor during a flight."""
+    return float(soles[span, :, 1].min(1).max() - floor_y)
+
+
+def stances(contact: np.ndarray, times: np.ndarray, least_s: float = 0.1) -> list[tuple[slice, int]]:
+    """Spans of frames, and the sole point, in which a contact (T, F) stays above 0.5 for at least `least_s`."""
+    out = []
+    for f in range(contact.shape[1]):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], (contact[:, f] > 0.5).astype(int), [0]])))
+        out += [(slice(int(a), int(b)), f) for a, b in edges.reshape(-1, 2) if times[b - 1] - times[a] >= least_s]
+    return out
+
+
+def stance_drift(soles: np.ndarray, stance: tuple[slice, int]) -> float:
+    """How far in mm a sole point of (T, F, 3) gets over the floor from where its stance began, at most."""
+    frames, f = stance
+    flat = soles[frames, f][:, ::2]
+    return float(np.linalg.norm(flat - flat[0], axis=-1).max() * 1000)
 
 
 def f1(predicted: np.ndarray, true: np.ndarray) -> float:
