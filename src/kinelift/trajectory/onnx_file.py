@@ -1,0 +1,125 @@
+"""What an ONNX file says of itself, read from its bytes before any runtime sees it: weights outside the file, and which
+operator an output comes from.
+
+Protocol buffers are walked field by field (onnx.proto3's numbers); large tensors are stepped over, never copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kinelift.errors import InputError
+
+_LARGEST = 1_500_000_000
+_DEEPEST = 8
+# Field numbers of onnx.proto3.
+_GRAPH = 7  # of a model
+_FUNCTIONS = 25
+_NODES, _TENSORS, _SPARSE = 1, 5, 15  # of a graph
+_INPUTS, _OUTPUTS, _OP, _ATTRIBUTES = 1, 2, 4, 5  # of a node
+_EXTERNAL, _LOCATION = 13, 14  # of a tensor
+# What passes an output on without changing what it means.
+_PASSING = {"Squeeze", "Unsqueeze", "Mul", "Identity", "Cast", "Reshape", "Resize", "Transpose", "Slice", "Gather"}
+
+
+def read_onnx(path: Path) -> bytes:
+    """The bytes of an ONNX file that keeps its weights inside. Raises `InputError`."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path}: larger than {_LARGEST / 1e9:g} GB")
+        data = path.read_bytes()
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read ({e.strerror})") from None
+    try:
+        outside = any(_external(graph) for graph in _graphs(memoryview(data)))
+    except (IndexError, ValueError):
+        raise InputError(f"{path}: is no ONNX file") from None
+    if outside:
+        raise InputError(f"{path}: keeps its weights in another file; save it as one (onnx.save with all in the model)")
+    return data
+
+
+def origin(data: bytes, output: str) -> str:
+    """The operator that a graph's output comes from, looking through those that only reshape or scale: `Sigmoid`."""
+    made: dict[str, tuple[str, list[str]]] = {}
+    for graph in _graphs(memoryview(data)):
+        for node in _under(graph, _NODES):
+            inputs, named = [_text(v) for v in _under(node, _INPUTS)], [_text(v) for v in _under(node, _OP)]
+            made.update({_text(v): (named[0] if named else "", inputs) for v in _under(node, _OUTPUTS)})
+    for _ in range(64):
+        op, inputs = made.get(output, ("", []))
+        carried = [i for i in inputs if i in made and made[i][0] != "Constant"]
+        if op not in _PASSING or not carried:
+            return op
+        output = carried[0]
+    return ""
+
+
+def _graphs(model: memoryview) -> Iterator[memoryview]:
+    yield from _under(model, _GRAPH)
+
+
+def _external(graph: memoryview, depth: int = 0) -> bool:
+    """Whether any tensor of a graph, or of graphs inside its nodes, lies outside the file."""
+    if depth > _DEEPEST:
+        raise ValueError("nested too deep")
+    tensors = list(_under(graph, _TENSORS))
+    for sparse in _under(graph, _SPARSE):
+        tensors += [*_under(sparse, 1), *_under(sparse, 2)]
+    for node in _under(graph, _NODES):
+        for attribute in _under(node, _ATTRIBUTES):
+            for number, value in _fields(attribute):
+                if isinstance(value, int):
+                    continue
+                if number in (5, 10):
+                    tensors.append(value)
+                elif number in (22, 23):
+                    tensors += [*_under(value, 1), *_under(value, 2)]
+                elif number in (6, 11) and _external(value, depth + 1):
+                    return True
+    return any(n == _EXTERNAL or (n == _LOCATION and v == 1) for t in tensors for n, v in _fields(t))
+
+
+def _under(message: memoryview, number: int) -> Iterator[memoryview]:
+    for n, value in _fields(message):
+        if n == number and not isinstance(value, int):
+            yield value
+
+
+def _text(value: memoryview) -> str:
+    return bytes(value).decode("utf-8", "replace")
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """(number, value) of each field of a message; a message, text or tensor as a view. Raises on what is none."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        kind = key & 7
+        if kind == 0:
+            value, at = _varint(message, at)
+            yield key >> 3, value
+            continue
+        if kind == 2:
+            length, at = _varint(message, at)
+        elif kind in (1, 5):
+            length = 8 if kind == 1 else 4
+        else:
+            raise ValueError("no protocol buffer")
+        if at + length > len(message):
+            raise ValueError("cut short")
+        yield key >> 3, message[at : at + length]
+        at += length
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+        if shift > 63:
+            raise ValueError("no number")
