@@ -1,4 +1,4 @@
-"""A pinhole camera with OpenCV's lens distortion, and the readers of calibration files.
+"""A pinhole camera with OpenCV's lens distortion.
 
 `x_cam = R_cam_world @ x_world + t_cam_world`; pixel centres at integers. Rays are (x/z, y/z) in camera axes.
 """
@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from kinelift.errors import InputError, RecordError
+from kinelift.errors import RecordError
 from kinelift.records import _Record, frozen_array
 
 
@@ -153,56 +151,3 @@ def prior_focal_px(image_size: tuple[int, int]) -> float:
 def focal_from_fov(fov_deg: float, image_size: tuple[int, int]) -> float:
     """Focal length in pixels of a horizontal field of view in degrees."""
     return image_size[0] / 2 / math.tan(math.radians(fov_deg) / 2)
-
-
-def read_calibration(path: Path, name: str | None = None) -> dict[str, Camera]:
-    """Cameras of a Pose2Sim TOML calibration, by name.
-
-    Its world is Z up in metres; it is turned to Y up (x, y, z) -> (x, z, -y), not shifted. With `name`, only that
-    camera. Raises `InputError`.
-    """
-    try:
-        if path.stat().st_size > 1_000_000:
-            raise InputError(f"{path}: too large for a calibration")
-        data = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as e:
-        raise InputError(f"{path}: cannot be read as a calibration ({e})") from None
-    cameras = {}
-    for key, entry in data.items():
-        if isinstance(entry, dict) and "matrix" in entry:
-            try:
-                cameras[str(entry.get("name", key))] = _pose2sim_camera(entry)
-            except (KeyError, TypeError, ValueError, OverflowError) as e:
-                raise InputError(f"{path}: camera '{key}' is incomplete ({e})") from None
-    if not cameras:
-        raise InputError(f"{path}: holds no camera (expected a Pose2Sim TOML with 'matrix' and 'rotation')")
-    if name is not None:
-        if name not in cameras:
-            raise InputError(f"{path}: no camera '{name}'; it has: {', '.join(cameras)}")
-        return {name: cameras[name]}
-    return cameras
-
-
-Z_UP_TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
-
-
-def _pose2sim_camera(entry: dict) -> Camera:
-    from scipy.spatial.transform import Rotation
-
-    if entry.get("fisheye"):
-        raise InputError(f"camera '{entry.get('name')}': fisheye calibrations are not supported; undistort first")
-    R_cam_zup = Rotation.from_rotvec(np.array(entry["rotation"], float)).as_matrix()
-    distortion = np.zeros(5)
-    given = np.array(entry.get("distortions", []), float)
-    if given.ndim != 1 or np.any(given[5:]):
-        raise ValueError(f"distortions: expected k1, k2, p1, p2, k3, got {given.tolist()}")
-    given = given[:5]
-    distortion[: len(given)] = given
-    w, h = (round(v) for v in entry["size"])
-    return Camera(
-        K=np.array(entry["matrix"], float),
-        R_cam_world=R_cam_zup @ Z_UP_TO_Y_UP.T,
-        t_cam_world=np.array(entry["translation"], float),
-        image_size=(w, h),
-        distortion=distortion,
-    )
