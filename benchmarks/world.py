@@ -1,0 +1,178 @@
+"""Standing in the world: trajectory, depth, ground and feet, against the truth, baselines and bars, by one command.
+
+    python benchmarks/world.py --data DATA --work WORK [--part NAME ...] [--quick]
+
+DATA holds `mocap/cmu.npz` (its held-out clips), `mocap/bandai_eval.npz`, `real/balancing` and `media`; WORK keeps what
+is slow to make (key points, drawn clips). Nothing here trains or selects anything. Parts:
+
+`static`, `moving`: virtual cameras with detector noise (`_world_cases.py`), the stature told or not, camera paths
+disturbed like odometry's. 12 limb joints. Abs: mean error after one rigid alignment of the clip, mm; WA100, W100:
+WHAM's chunks; RTE: root error over path, of paths over 4 m together; root: mean root error of the shorter ones, mm;
+scale: size of the error of the best similarity's scale; slide: mean step of heel and toe where the true point moves
+below 1 cm, mm a frame at 30 fps; jitter: 10 m/s^3; sink: mean depth of soles below the floor, float: mean height of the
+lowest sole during contact, mm; flight: mean error of a jump's peak, %. `true` is the truth's own number. Means over
+clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from _protocol import FPS
+from _world_baselines import pinned, placed, post_processed, smoothed
+from _world_cases import MOVES, STATIC, Case, cases
+from _world_measures import HOW, WHERE, Score, bars_how, bars_where, pooled, score
+from kinelift.cleanup import clean
+from kinelift.cleanup.settings import Given, Settings
+from kinelift.errors import KineliftError
+from kinelift.kinematics import STATURE_PRIOR_M, motion_positions
+from kinelift.lift import Lifter, answer, load_lifter, mapped
+from kinelift.records import Lifted
+from lifting import Table
+
+PLAIN, RECIPE, PINNED, SOLVED = "least squares", "GVHMR's recipe", "root pinned", "kinelift"
+QUICK_CLIPS, QUICK_FRAMES = 2, 60
+CLIPS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What every part gets.
+
+    Attributes:
+        data, work: Folders; data is None where only generated motion is measured.
+        lifter: The lifter.
+        table: Where numbers go.
+        quick: Few and short clips.
+        clips: Of each set.
+        worst: How many of the worst clips to name.
+    """
+
+    data: Path | None
+    work: Path
+    lifter: Lifter
+    table: Table
+    quick: bool
+    clips: int
+    worst: int = 3
+
+
+def lifted_of(run: Run, case: Case) -> Lifted:
+    return answer(run.lifter, mapped(case.pose, run.lifter.skeleton), case.lens)
+
+
+def solved(case: Case, lifted: Lifted, height_m: float, settings: Settings | None = None) -> Score:
+    """The whole-clip solve of one case, measured."""
+    given = Given(path=case.path)
+    motion = clean(lifted, case.pose, case.lens, height_m, given=given, settings=settings or Settings()).motion
+    return score(case.name, motion_positions(motion), case.truth, FPS, motion.contacts, case.contact)
+
+
+def baselines(case: Case, lifted: Lifted, height_m: float) -> dict[str, Score]:
+    """Ways without a whole-clip solve, measured."""
+    plain = placed(lifted, case.pose, case.lens, height_m, case.path)
+    calm = smoothed(plain, FPS)
+    found = {
+        PLAIN: plain,
+        RECIPE: post_processed(calm, lifted.contact, FPS),
+        PINNED: pinned(calm, lifted.contact),
+    }
+    return {k: score(case.name, p, case.truth, FPS, lifted.contact, case.contact) for k, p in found.items()}
+
+
+def compared(run: Run, some: list[Case]) -> dict[str, list[Score]]:
+    """Every way on every case, the true stature told; and the solve without it, by the prior."""
+    out: dict[str, list[Score]] = {}
+    for case in some:
+        lifted = lifted_of(run, case)
+        rows = baselines(case, lifted, case.stature_m)
+        rows[SOLVED] = solved(case, lifted, case.stature_m)
+        if case.move == STATIC:
+            rows[f"{PLAIN}, prior"] = baselines(case, lifted, STATURE_PRIOR_M)[PLAIN]
+            rows[f"{SOLVED}, prior"] = solved(case, lifted, STATURE_PRIOR_M)
+        for name, s in rows.items():
+            out.setdefault(name, []).append(s)
+    return out
+
+
+def tables(run: Run, title: str, some: list[Case], kind: str) -> None:
+    """Tables 1 and 2 of some cases: all rows per set and together, then the bars of the solve, then its worst clips."""
+    rows = compared(run, some)
+    sets = {name: [i for i, c in enumerate(some) if c.set == name] for name in dict.fromkeys(c.set for c in some)}
+    sets = {k: v for k, v in {**sets, "all": list(range(len(some)))}.items() if k != "all" or len(sets) > 1}
+    for name, chosen in sets.items():
+        means = {row: pooled([scores[i] for i in chosen]) for row, scores in rows.items()}
+        group = f"{title}, {name}"
+        run.table.head(f"{group}: {len(chosen)} clips", list(WHERE.values()))
+        for row, m in means.items():
+            run.table.line(group, row, "", {k: m[k] for k in WHERE})
+        given = [r for r in means if not r.endswith("prior")]
+        run.table.head(f"{group}: feet", list(HOW.values()))
+        for row in given:
+            run.table.line(group, row, "", {k: means[row][k] for k in HOW})
+        bars = [(SOLVED, bars_where(kind)), (SOLVED, bars_how(means[SOLVED], means[PLAIN]))]
+        bars += [(f"{SOLVED}, prior", bars_where("prior"))] if kind == "given" else []
+        for row, wanted in bars:
+            for k, bar in wanted.items():
+                if np.isfinite(means[row][k]):
+                    run.table.judge(f"{name}: {(WHERE | HOW)[k]}", row, means[row][k], bar)
+    _worst(run, rows[SOLVED])
+
+
+def _worst(run: Run, scores: list[Score]) -> None:
+    for k in ("abs", "slide", "sink"):
+        excess = [s.values[k] - s.values.get(f"own_{k}", 0.0) for s in scores]
+        order = np.argsort(np.nan_to_num(np.array(excess), nan=-1))[::-1][: run.worst]
+        named = (f"{scores[i].name} {scores[i].values[k]:.1f}" for i in order)
+        print(f"  worst {(WHERE | HOW)[k]}: " + "; ".join(named), flush=True)
+
+
+def static(run: Run) -> None:
+    """Static virtual cameras."""
+    tables(run, "static", _cases(run, False), "given")
+
+
+def moving(run: Run) -> None:
+    """Moving virtual cameras, each kind by itself and all."""
+    some = [c for c in _cases(run, True) if c.move != STATIC]
+    for move in MOVES:
+        chosen = [c for c in some if c.move == move]
+        if chosen:
+            tables(run, move, chosen, "moving")
+
+
+def _cases(run: Run, moves: bool) -> list[Case]:
+    return cases(run.data, run.clips, moves)
+
+
+PARTS: dict[str, Callable[[Run], None]] = {"static": static, "moving": moving}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="the data folder; without it only generated motion is measured")
+    parser.add_argument("--work", type=Path, default=Path("out/world"), help="key points and drawn clips are kept here")
+    parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS), help="default: all")
+    parser.add_argument("--lifter", default="temporal")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="of each set")
+    parser.add_argument("--quick", action="store_true", help="a few seconds: two clips of each set")
+    parser.add_argument("--csv", type=Path, help="write every number")
+    args = parser.parse_args()
+    try:
+        clips = QUICK_CLIPS if args.quick else args.clips
+        run = Run(args.data, args.work, load_lifter(args.lifter), Table(), args.quick, clips)
+        for name in args.part:
+            PARTS[name](run)
+        if args.csv:
+            run.table.write(args.csv)
+    except KineliftError as e:
+        parser.error(str(e))
+
+
+if __name__ == "__main__":
+    main()
