@@ -27,7 +27,7 @@ def value_noise(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     return low * (1 - fy) + high * fy
 
 
-def _floor(x: np.ndarray, z: np.ndarray, look: Look) -> np.ndarray:
+def floor_pattern(x: np.ndarray, z: np.ndarray, look: Look) -> np.ndarray:
     """Brightness (...) of the floor's pattern about 1."""
     grain = value_noise(x * 9, z * 9, look.seed) - 0.5
     if look.floor == "planks":
@@ -89,7 +89,7 @@ def room_colors(origin: np.ndarray, rays: np.ndarray, look: Look) -> tuple[np.nd
     sun = np.asarray(look.sun_direction) / np.linalg.norm(look.sun_direction)
     corner = np.clip((half - np.maximum(np.abs(x), np.abs(z))) / 0.5, 0, 1)
     light = look.sky * (0.8 + 0.2 * corner) + look.sun * sun[1]
-    ground = linear(look.floor_color) * (np.where(on_floor, _floor(x, z, look), 1.0) * light)[..., None]
+    ground = linear(look.floor_color) * (np.where(on_floor, floor_pattern(x, z, look), 1.0) * light)[..., None]
     color = np.where(on_floor[..., None], ground, color)
     floor_xz = np.where(on_floor[..., None], np.stack([x, z], -1), np.nan)
     return color, floor_xz

@@ -6,6 +6,8 @@ The room is drawn once; a frame touches only the box that holds the figure and i
 
 from __future__ import annotations
 
+import copy
+
 import cv2
 import numpy as np
 
@@ -14,6 +16,7 @@ from kinelift.errors import InputError
 from kinelift.render.bodies import Look, body_parts
 from kinelift.render.room import room_colors
 from kinelift.render.shapes import Parts, normals, trace_boxes
+from kinelift.render.surroundings import Surroundings
 
 # Grid of the light's own depth picture, metres, and the floor's light in pixels a step: fine, and quick.
 _SHADOW_CELL_M, _QUICK_CELL_M = 0.012, 0.03
@@ -22,18 +25,28 @@ _BOUNCE = 0.35
 
 
 class Renderer:
-    """Draws figures in one room for one camera that stands still.
+    """Draws figures in one room for one camera that stands still; `moved` draws from elsewhere.
 
     Args:
         camera: Its pose and lens; per-frame cameras are not drawn by one renderer.
         look: Of every figure and of the room.
         supersample: Rays per pixel along each axis.
         quick: Shadows on coarser grids, with softer edges: half the time for small pictures.
+        surroundings: A furnished room instead of the plain one; its things hide what is behind them.
     """
 
-    def __init__(self, camera: Camera, look: Look | None = None, supersample: int = 2, quick: bool = False):
+    def __init__(
+        self,
+        camera: Camera,
+        look: Look | None = None,
+        supersample: int = 2,
+        quick: bool = False,
+        surroundings: Surroundings | None = None,
+    ):
         if camera.K.ndim == 3 or camera.R_cam_world.ndim == 3 or camera.t_cam_world.ndim == 2:
-            raise InputError("camera: expected one that stands still; make a renderer per frame for a moving one")
+            raise InputError(
+                "camera: expected one that stands still; for a moving one, `Renderer.moved` or `moving.film`"
+            )
         self.camera, self.look, self.scale = camera, look or Look(), supersample
         self._cell_m, self._floor_step = (_QUICK_CELL_M, _QUICK_STEP) if quick else (_SHADOW_CELL_M, 1)
         w, h = camera.image_size
@@ -44,10 +57,29 @@ class Renderer:
         self._rays = np.concatenate([rays, np.ones_like(rays[..., :1])], -1)
         sun = np.asarray(self.look.sun_direction, float)
         self._sun = sun / np.linalg.norm(sun)
-        room, floor_xz = room_colors(camera.position, self._rays @ camera.R_cam_world, self.look)
+        self._surroundings = surroundings
+        self._look_round()
+
+    def _look_round(self) -> None:
+        """See the empty room from where the camera is."""
+        camera, s = self.camera, self.scale
+        rays = self._rays @ camera.R_cam_world
+        self._room_depth: np.ndarray | None = None
+        if self._surroundings is None:
+            room, floor_xz = room_colors(camera.position, rays, self.look)
+        else:
+            view = self._surroundings.seen(camera.position, rays, 1 / (camera.focal_px * s))
+            room, floor_xz, self._room_depth = view.color, view.floor_xz, view.depth
         self._room = room.astype(np.float32)
         self._floor_xz = floor_xz.astype(np.float32)
         self._picture = _to_srgb(_averaged(self._room, s))
+
+    def moved(self, R_cam_world: np.ndarray, t_cam_world: np.ndarray) -> Renderer:
+        """A renderer of the same room and lens for another pose of the camera, (3, 3) and (3,) metres."""
+        other = copy.copy(self)
+        other.camera = self.camera.replaced(R_cam_world=R_cam_world, t_cam_world=t_cam_world)
+        other._look_round()
+        return other
 
     @property
     def background(self) -> np.ndarray:
@@ -120,6 +152,8 @@ class Renderer:
             hits.depth[where][nearer] = t[nearer]
             hits.part[where][nearer] = i
             hits.along[where][nearer] = along[nearer]
+        if self._room_depth is not None:
+            hits.part[hits.depth > self._room_depth[fine]] = -1
         hits.mask = hits.part >= 0
         x_cam = rays[hits.mask] * hits.depth[hits.mask][:, None]
         hits.normal[hits.mask] = normals(cam, hits.part[hits.mask], hits.along[hits.mask], x_cam)
