@@ -1,0 +1,63 @@
+"""`animate()`: the stages in order. Each takes records and returns new ones; nothing else travels between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from kinelift.cleanup import clean, knuckle_lines
+from kinelift.lift import answer, load_lifter, mapped
+from kinelift.pipeline.cameras import stated_camera
+from kinelift.pipeline.facts import facts_of, remarks, repair_facts, sources
+from kinelift.pipeline.inputs import Progress, key_points, one_shot, size_stated, stature
+from kinelift.pipeline.options import SAMPLE, SAMPLE_HEIGHT_M, Options, sample_path
+from kinelift.records import Take
+from kinelift.repair import Sight, repair, within_picture
+from kinelift.report import quality
+from kinelift.skeleton import BODY26
+
+__all__ = ["SAMPLE", "SAMPLE_HEIGHT_M", "Options", "Progress", "animate", "sample_path"]
+
+
+def animate(path: str | Path, options: Options | None = None, progress: Progress | None = None, **changes: Any) -> Take:
+    """Turn a video, a picture, key points or a `motion.npz` into a world-space animation.
+
+    `changes` are fields of `Options`: `animate("walk.mp4", height_m=1.8)`. Raises `InputError` for input that cannot be
+    used; everything that is merely odd becomes a line in `take.report["warnings"]`.
+    """
+    from threadpoolctl import threadpool_limits
+
+    options = dataclasses.replace(options or Options(), **changes)
+    tell = progress or (lambda stage, done, total: None)
+    lifter = load_lifter(options.lifter, options.threads)
+    began = time.perf_counter()
+    detection, stored = key_points(path, options, tell)
+    pose, shot_warnings = one_shot(detection)
+    camera, focal_source, calibrated = stated_camera(path, pose, detection, options, stored)
+    seconds = {"detect": time.perf_counter() - began}
+    with threadpool_limits(options.threads):
+        began = time.perf_counter()
+        tell("repair", 0, 1)
+        visible, sight = within_picture(pose) if size_stated(path, options, stored) else (pose, Sight())
+        mended, repairs = repair(visible)
+        body = mapped(mended, BODY26)
+        tell("lift", 0, 1)
+        lifted = answer(lifter, mapped(mended, lifter.skeleton), camera)
+        tell("solve", 0, 1)
+        height, scale_source = stature(path, options, stored)
+        result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))
+        result = dataclasses.replace(result, motion=result.motion.replaced(observed=visible.detected))
+        tell("solve", 1, 1)
+        seconds["after_detection"] = time.perf_counter() - began
+    facts = facts_of(path, options, detection, lifter, result, stored)
+    facts |= {"height_m": height, "scale_source": scale_source, "focal_source": focal_source}
+    report = {
+        **quality(result.motion, result.camera, body, lifted),
+        **repair_facts(repairs, sight),
+        **sources(facts, result, lifted),
+        "seconds_spent": {k: round(v, 3) for k, v in seconds.items()},
+        "warnings": [*detection.warnings, *shot_warnings, *remarks(visible, sight, facts)],
+    }
+    return Take((result.motion,), result.camera, (pose,), facts, report)
