@@ -12,6 +12,10 @@ scale: size of the error of the best similarity's scale; slide: mean step of hee
 below 1 cm, mm a frame at 30 fps; jitter: 10 m/s^3; sink: mean depth of soles below the floor, float: mean height of the
 lowest sole during contact, mm; flight: mean error of a jump's peak, %. `true` is the truth's own number. Means over
 clips.
+
+`real`: `_world_real.py`. The balance beam in its calibration's frame, each camera alone, against the triangulation and
+against each other; two phone clips, where the drift of a stance is the farthest that a planted sole point gets from
+where its stance began, over the floor.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+import _world_real
 from _protocol import FPS
 from _world_baselines import pinned, placed, post_processed, smoothed
 from _world_cases import MOVES, STATIC, Case, cases
@@ -146,11 +151,20 @@ def moving(run: Run) -> None:
             tables(run, move, chosen, "moving")
 
 
+def real(run: Run) -> None:
+    """Real clips."""
+    if run.data is None:
+        print("\nreal: skipped, no --data", flush=True)
+        return
+    _world_real.balancing(run.table, run.data, run.work, run.lifter)
+    _world_real.phone_clips(run.table, run.data, run.work, run.lifter)
+
+
 def _cases(run: Run, moves: bool) -> list[Case]:
     return cases(run.data, run.clips, moves)
 
 
-PARTS: dict[str, Callable[[Run], None]] = {"static": static, "moving": moving}
+PARTS: dict[str, Callable[[Run], None]] = {"static": static, "moving": moving, "real": real}
 
 
 def main() -> None:
