@@ -28,11 +28,11 @@ _LIMBS = (
 )
 
 
-def constant_bones(positions: np.ndarray, weight: np.ndarray, height_m: float) -> np.ndarray:
+def constant_bones(positions: np.ndarray, weight: np.ndarray, height_m: float, asymmetric: bool = False) -> np.ndarray:
     """Rest offsets (26, 3) in metres for a stature, from root-relative positions (T, 26, 3) and joint weights (T, 26).
 
-    Each length is the weighted mean over the clip, left = right, pulled a little towards the average body's; joints
-    that are never given keep its proportions.
+    Each length is the weighted mean over the clip, left = right unless `asymmetric`, pulled a little towards the
+    average body's; joints that are never given keep its proportions, or those of the other side.
     """
     lengths = bone_lengths(BODY26, positions)
     parents = np.array([max(p, 0) for p in BODY26.parents])
@@ -41,7 +41,7 @@ def constant_bones(positions: np.ndarray, weight: np.ndarray, height_m: float) -
     mean = np.where(total > 0, (np.nan_to_num(lengths) * w).sum(0) / np.maximum(total, 1e-9), np.nan)
     mirror = np.array(BODY26.mirror)
     mean = np.where(np.isfinite(mean), mean, mean[mirror])
-    both = (mean + mean[mirror]) / 2
+    both = mean if asymmetric else (mean + mean[mirror]) / 2
     rest = np.linalg.norm(_REST, axis=-1)
     ratio = np.where(np.isfinite(both) & (rest > 0), both / np.maximum(rest, 1e-9), np.nan)
     usual = np.nanmedian(ratio[1:]) if np.isfinite(ratio[1:]).any() else 1.0

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinelift.cleanup.solve import Weights
-from kinelift.errors import InputError
+from kinelift.cleanup.contacts import FOOT_LOCKS
+from kinelift.cleanup.evidence import Weights
+from kinelift.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from kinelift.trajectory.depth import PersonDepth
     from kinelift.trajectory.odometry import CameraPath
-
-FOOT_LOCKS = ("auto", "always", "never", "ground")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +31,14 @@ class Given:
     depth: PersonDepth | None = None
     contact: np.ndarray | None = None
     support_y: np.ndarray | None = None
+
+    def sliced(self, frames: slice) -> Given:
+        """The same for some of the frames; `path` stays whole, since it starts at the clip's first camera."""
+        depth = self.depth
+        if depth is not None:
+            depth = depth.replaced(z=depth.z[frames], sigma=depth.sigma[frames])
+        contact, support_y = (None if x is None else x[frames] for x in (self.contact, self.support_y))
+        return replace(self, depth=depth, contact=contact, support_y=support_y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,4 +61,4 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.foot_lock not in FOOT_LOCKS:
-            raise InputError(f"unknown foot lock '{self.foot_lock}'; known: {', '.join(FOOT_LOCKS)}")
+            raise UnknownNameError("foot lock", self.foot_lock, FOOT_LOCKS)

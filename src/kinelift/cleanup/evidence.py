@@ -1,0 +1,122 @@
+"""What a clip is fitted to: everything known of it, in the world, and how much each kind counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kinelift.errors import UnknownNameError
+
+# Kinds of evidence, each of which `Weights.without` turns off; "level" and "balance" are of the ground's.
+TERMS = (
+    "rays",
+    "lifted",
+    "contact_speed",
+    "contact_height",
+    "below_floor",
+    "acceleration",
+    "limits",
+    "depth",
+    "level",
+    "balance",
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Standard deviations of each kind of evidence; SI units.
+
+    For ablations `Weights().without("contact_speed", "limits")` leaves out kinds by their names in `TERMS`: `rays` (key
+    points), `lifted` (the lifter's pose), `contact_speed` and `contact_height` (planted points), `below_floor`,
+    `acceleration`, `limits` (ranges of motion), `depth` (of the pelvis, where given), `level` (planted soles turn the
+    world until they lie level) and `balance` (who stands still does not fall, which levels it too). Where the root
+    starts, from rays and the lifter's pose, needs both and keeps them.
+
+    Attributes:
+        ray: Key point error as a fraction of the person's apparent stature.
+        lifted: Multiplies the lifter's sigma, whose errors repeat from frame to frame.
+        contact_speed_m_s: Speed of a planted point.
+        contact_height_m: Height of a planted sole above what it stands on.
+        below_floor_m: Depth of any sole below the floor.
+        acceleration_m_s2: Acceleration of joints, beyond which the cost grows slower than the square.
+        limit: Radians beyond a joint's range of motion.
+        depth: Multiplies the sigma of measured depths, whose errors repeat from frame to frame.
+        depth_cue: The lifter's own depth of the root, as a fraction of it; infinite: not used.
+        turn_step: Radians a joint may turn in one Gauss-Newton step without cost.
+        off: Kinds left out.
+    """
+
+    ray: float = 0.012
+    lifted: float = 1.0
+    contact_speed_m_s: float = 0.02
+    contact_height_m: float = 0.035
+    below_floor_m: float = 0.005
+    acceleration_m_s2: float = 8.0
+    limit: float = 0.1
+    depth: float = 4.0
+    depth_cue: float = np.inf
+    turn_step: float = 0.5
+    off: frozenset[str] = frozenset()
+
+    def without(self, *terms: str) -> Weights:
+        """The same without some kinds of evidence.
+
+        Raises:
+            UnknownNameError: a name is none of `TERMS`.
+        """
+        for term in terms:
+            if term not in TERMS:
+                raise UnknownNameError("term", term, TERMS)
+        return replace(self, off=self.off | set(terms))
+
+
+@dataclass(eq=False)
+class Evidence:
+    """What a clip is fitted to, in the world.
+
+    Attributes:
+        offsets: (26, 3) metres.
+        times: (T,) seconds.
+        rays: (T, 26, 2) key points as rays of the camera.
+        ray_weight: (T, 26) 1 = fully trusted, 0 = not seen.
+        lifted: (T, 26, 3) metres, root-relative, world axes; NaN where not given.
+        sigma_m: (T, 26) of `lifted`.
+        contact: (T, 8) in [0, 1] of `body.SUPPORTS`: soles, hands, knees.
+        support_y: (T, 4) metres, height of what each sole stands on.
+        drift: (T, 3) m/s, velocity of what is stood on.
+        floor_y: Height of the floor.
+        R_cam_world, t_cam_world: The camera, (3, 3) and (3,), or (T, 3, 3) and (T, 3) where it moves.
+        stature_m: Of the person.
+        depth: (T,) metres, the root's depth in camera axes; NaN where unknown.
+        depth_sigma: (T,) metres.
+    """
+
+    offsets: np.ndarray
+    times: np.ndarray
+    rays: np.ndarray
+    ray_weight: np.ndarray
+    lifted: np.ndarray
+    sigma_m: np.ndarray
+    contact: np.ndarray
+    support_y: np.ndarray
+    drift: np.ndarray
+    floor_y: float
+    R_cam_world: np.ndarray
+    t_cam_world: np.ndarray
+    stature_m: float
+    depth: np.ndarray
+    depth_sigma: np.ndarray
+
+    def sliced(self, frames: slice) -> Evidence:
+        """The same for some of the frames."""
+        names = ["times", "rays", "ray_weight", "lifted", "sigma_m", "contact", "support_y", "drift"]
+        names += ["depth", "depth_sigma"]
+        if self.R_cam_world.ndim == 3:
+            names += ["R_cam_world", "t_cam_world"]
+        return replace(self, **{n: getattr(self, n)[frames] for n in names})
+
+    def to_camera(self, points: np.ndarray) -> np.ndarray:
+        """World points (T, J, 3) in the axes of each frame's camera."""
+        t = self.t_cam_world[:, None] if self.t_cam_world.ndim == 2 else self.t_cam_world
+        return points @ np.swapaxes(self.R_cam_world, -1, -2) + t

@@ -1,0 +1,160 @@
+"""A camera that moves: everything carried into its first frame's axes, and the one unknown length of its path.
+
+`x_cam[k] = R[k] @ x_first + s t[k]` with s metres per unit of the path. Key points alone know no s: a root path fits
+them for any. The person does: planted soles stay put, and people do not accelerate with the camera.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kinelift.cleanup.banded import BlockBanded
+from kinelift.trajectory.root import second_difference
+
+# Standard deviations: of a joint's ray times its depth (m), of the root's acceleration (m/s^2), of a planted sole's
+# speed (m/s).
+_RAY_M, _ACCELERATION_M_S2, _SPEED_M_S = 0.04, 4.0, 0.15
+# Metres at which a joint's miss, and m/s at which a planted sole's speed, begin to count less.
+_MISS_BEND_M, _SPEED_BEND_M_S = 0.10, 0.4
+_ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Where each frame's camera is from the first's; `x_cam = R @ x_first + scale * t`.
+
+    Attributes:
+        R: (T, 3, 3), or (3, 3) the identity for a camera that stands still.
+        t: (T, 3) in the path's unit, or (3,) zeros.
+        scale: Metres per unit of `t`.
+    """
+
+    R: np.ndarray
+    t: np.ndarray
+    scale: float = 0.0
+
+    @classmethod
+    def still(cls) -> Views:
+        """A camera that stands still."""
+        return cls(np.eye(3), np.zeros(3))
+
+    @property
+    def moving(self) -> bool:
+        """Whether there is one pose a frame."""
+        return self.R.ndim == 3
+
+    @property
+    def translating(self) -> bool:
+        """Whether the camera changes its place."""
+        return bool(self.t.any())
+
+    def sliced(self, frames: slice) -> Views:
+        """Some of the frames; the first camera stays the clip's."""
+        return Views(self.R[frames], self.t[frames], self.scale) if self.moving else self
+
+    def carried(self, vectors: np.ndarray) -> np.ndarray:
+        """Directions (T, 3) or (T, J, 3) in each frame's axes, in the first camera's."""
+        if not self.moving:
+            return vectors
+        return (vectors[:, None] @ self.R)[:, 0] if vectors.ndim == 2 else vectors @ self.R
+
+    def cameras(self, R_first_world: np.ndarray, t_first_world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """R_cam_world and t_cam_world, a frame each where the camera moves, of the first camera's pose."""
+        return self.R @ R_first_world, self.R @ t_first_world + self.scale * self.t
+
+
+@dataclass(frozen=True, eq=False)
+class RootPath:
+    """Root (T, 3) in the first camera's axes, its change (T, 3) with the scale, and the scale with its sigma."""
+
+    root: np.ndarray
+    by_scale: np.ndarray
+    scale: float
+    sigma: float
+
+
+def find_root(
+    shape: np.ndarray, rays: np.ndarray, weight: np.ndarray, times: np.ndarray, views: Views, soles: np.ndarray,
+    contact: np.ndarray,
+) -> RootPath:  # fmt: skip
+    """Root path and scale of root-relative positions (T, J, 3) in the first camera's axes, seen at rays (T, J, 2).
+
+    As `trajectory.solve_root`, for a camera that moves: the normal equations of each frame are turned into the first
+    camera's axes and solved for the path at scale 0 and for its change with the scale. Then planted soles (T, 4, 3),
+    relative to the root, with `contact` (T, 4), and the root's acceleration give the scale by robust least squares.
+    """
+    w0 = np.where(np.isfinite(rays).all(-1), weight, 0.0)
+    uv = np.nan_to_num(rays)
+    turned = np.einsum("tij,tnj->tni", views.R, shape)
+    robust = np.ones_like(w0)
+    scale, sigma = views.scale, np.inf
+    for _ in range(_ROUNDS):
+        H, right = _frame_equations(turned, uv, w0 * robust / _RAY_M**2, views)
+        system = _smooth_system(H, times)
+        root, by_scale = system.solve(right[0]), system.solve(right[1])
+        if views.translating:
+            scale, sigma = _scale(root[:, None] + soles, by_scale, root, contact, times, scale)
+        cam = np.einsum("tij,tj->ti", views.R, root + scale * by_scale) + scale * views.t
+        x = cam[:, None] + turned
+        z = np.maximum(x[..., 2], 0.1)
+        miss = np.linalg.norm(x[..., :2] / z[..., None] - uv, axis=-1) * z
+        robust = 1 / (1 + (miss / _MISS_BEND_M) ** 2)
+    return RootPath(root + scale * by_scale, by_scale, scale, sigma)
+
+
+def _frame_equations(
+    X: np.ndarray, uv: np.ndarray, w: np.ndarray, views: Views
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Per frame, in the first camera's axes: H (T, 3, 3), and right-hand sides (T, 3) at scale 0 and by the scale.
+
+    A joint at X from the root, seen at (u, v), says tx - u tz = u Z - X and ty - v tz = v Z - Y.
+    """
+    one, o = np.ones_like(w), np.zeros_like(w)
+    A = np.stack([one, o, -uv[..., 0], o, one, -uv[..., 1]], -1).reshape(*w.shape, 2, 3) @ views.R[:, None]
+    b = uv * X[..., 2:] - X[..., :2]
+    weighted = np.swapaxes(A * w[..., None, None], -1, -2)
+    H = (weighted @ A).sum(1)
+    moved = -(H @ (np.swapaxes(views.R, -1, -2) @ views.t[..., None]))[..., 0]
+    return H, ((weighted @ b[..., None])[..., 0].sum(1), moved)
+
+
+def _smooth_system(H: np.ndarray, times: np.ndarray) -> BlockBanded:
+    system = BlockBanded(len(H), 3)
+    i = np.arange(3)
+    own = H + 1e-6 * np.eye(3)
+    if len(H) > 2:
+        c, seconds = second_difference(times)
+        w = (seconds * 10 / _ACCELERATION_M_S2**2)[:, None]
+        for k in range(3):
+            own[k : len(H) - 2 + k, i, i] += w * c[:, k, None] ** 2
+        system.next[:-1, i, i] += w * c[:, :1] * c[:, 1:2]
+        system.next[1:, i, i] += w * c[:, 1:2] * c[:, 2:]
+        system.after[:, i, i] += w * c[:, :1] * c[:, 2:]
+    system.own[...] = np.triu(own)
+    system.factor()
+    return system
+
+
+def _scale(
+    soles: np.ndarray, by_scale: np.ndarray, root: np.ndarray, contact: np.ndarray, times: np.ndarray, scale: float
+) -> tuple[float, float]:
+    """The scale, and its sigma, that keeps planted soles (T, 4, 3) still and the root from accelerating."""
+    if len(times) < 3:
+        return scale, np.inf
+    dt = np.diff(times)[:, None]
+    both = np.minimum(contact[1:], contact[:-1]) ** 2
+    speed, change = np.diff(soles, axis=0) / dt[..., None], (np.diff(by_scale, axis=0) / dt)[:, None]
+    c, seconds = second_difference(times)
+    bend, turn = (sum(c[:, i, None] * x[i : len(x) - 2 + i] for i in range(3)) for x in (root, by_scale))
+    steady = (seconds / seconds.mean() / _ACCELERATION_M_S2**2)[:, None]
+    for _ in range(10):
+        fast = np.linalg.norm(speed + scale * change, axis=-1) / _SPEED_BEND_M_S
+        w = both / _SPEED_M_S**2 / (1 + fast**2)
+        jolt = np.linalg.norm(bend + scale * turn, axis=-1, keepdims=True) / _ACCELERATION_M_S2
+        w_bend = steady / (1 + jolt**2)
+        curve = (w[..., None] * change**2).sum() + (w_bend * turn**2).sum()
+        slope = (w[..., None] * change * speed).sum() + (w_bend * turn * bend).sum()
+        scale = max(-slope / max(curve, 1e-9), 0.0)
+    return float(scale), float(1 / np.sqrt(max(curve, 1e-9)))
