@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kinelift.cleanup.solve import SOLES
+from kinelift.cleanup.body import SOLES
 from kinelift.kinematics import forward_kinematics, mass_weights, reference_offsets
 from kinelift.skeleton import BODY26
 from kinelift.trajectory.world import levelled, standing_lean, world_axes
