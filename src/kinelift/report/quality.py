@@ -11,38 +11,93 @@ from kinelift import metrics
 from kinelift.camera import Camera
 from kinelift.kinematics import motion_positions
 from kinelift.records import Lifted, Motion, Pose2D
+from kinelift.report.series import Series, over_time
 from kinelift.skeleton import BODY26
 
 
-def quality(motion: Motion, camera: Camera, pose: Pose2D, lifted: Lifted) -> dict[str, Any]:
-    """Measures of a motion against its key points (body26) and within itself; `lifted` is the lifter's raw answer."""
+def quality(
+    motion: Motion, camera: Camera, pose: Pose2D, lifted: Lifted | None = None, floor_y: float = 0.0
+) -> dict[str, Any]:
+    """Measures of a motion against its key points (body26) and within itself; `lifted` is the lifter's raw answer.
+
+    `floor_y` is the floor's height in the world, metres: 0 but for a calibration's own world.
+    """
+    return clip_quality(motion, over_time(motion, camera, pose, floor_y), pose, camera, lifted)
+
+
+def clip_quality(
+    motion: Motion, series: Series, pose: Pose2D | None, camera: Camera, lifted: Lifted | None = None
+) -> dict[str, Any]:
+    """The same numbers where the series are there already."""
     positions = motion_positions(motion)
-    soles = positions[:, motion.contact_joints]
     limbs = BODY26.indices(*metrics.LIMBS)
-    miss = np.linalg.norm(camera.project(positions) - pose.xy, axis=-1)[:, limbs]
-    miss = np.where(pose.seen[:, limbs], miss, np.nan)
-    seen = np.isfinite(miss)
     watched = motion.observed if motion.observed.any() else slice(None)
-    seconds = float(motion.times[-1] - motion.times[0])
+    raw = {}
+    if lifted is not None:
+        raw["lifter_bone_variation_percent"] = _bone_variation(lifted.positions, lifted.skeleton.parents)
+    sigma = 1000 * np.median(motion.sigma_m[watched], axis=0)
     return {
         "frames": len(motion.times),
-        "seconds": round(seconds, 4),
+        "seconds": round(float(motion.times[-1] - motion.times[0]), 4),
         "fps": round(motion.fps, 4),
         "detected_percent": round(100 * float(motion.observed.mean()), 2),
-        "reprojection_error_px": round(float(np.median(miss[seen])), 3) if seen.any() else None,
-        "foot_sliding_mm_per_frame": round(metrics.foot_sliding(soles, motion.contacts, motion.fps), 3),
+        "confidence": round(float(series.confidence[watched].mean()), 3),
+        "reprojection_error_px": _reprojection(positions, camera, pose, limbs),
+        "reprojection_error_percent": _rounded(_nan_median(series.reprojection_percent[watched]), 3),
+        "foot_sliding_mm_per_frame": round(metrics.foot_sliding(series.soles, motion.contacts, motion.fps), 3),
         "foot_sliding_frame_rate": 30,
-        "penetration_mm": round(metrics.penetration(soles), 3),
+        **_stance_drift(series),
+        "penetration_mm": round(metrics.penetration(series.soles), 3),
+        "float_mm": _rounded(_nan_mean(series.float_mm), 3),
         "jitter_10m_s3": round(metrics.jitter(positions, motion.fps), 3),
-        "bone_variation_percent": 0.0 if len(motion.times) < 2 else _bone_variation(positions),
-        "lifter_bone_variation_percent": _bone_variation(lifted.positions, lifted.skeleton.parents),
+        "bone_variation_percent": _bone_variation(positions, motion.skeleton.parents),
+        **raw,
         "root": root_path(motion),
         "steps": steps(motion),
-        "median_sigma_mm": round(1000 * float(np.median(motion.sigma_m[watched][:, limbs])), 1),
+        "camera_motion": camera_motion(series),
+        "median_sigma_mm": round(float(np.median(1000 * motion.sigma_m[watched][:, limbs])), 1),
+        "sigma_mm": {j: round(float(v), 1) for j, v in zip(motion.skeleton.joints, sigma, strict=True)},
     }
 
 
-def _bone_variation(positions: np.ndarray, parents: tuple[int, ...] = BODY26.parents) -> float:
+def _reprojection(positions: np.ndarray, camera: Camera, pose: Pose2D | None, limbs: list[int]) -> float | None:
+    """Median over all frames and limb joints of the distance from the key point, pixels."""
+    if pose is None:
+        return None
+    miss = np.linalg.norm(camera.project(positions) - pose.xy, axis=-1)[:, limbs]
+    return _rounded(_nan_median(np.where(pose.seen[:, limbs], miss, np.nan)), 3)
+
+
+def _stance_drift(series: Series) -> dict[str, float | None]:
+    """How far planted sole points get from where their stance began, of stances of 0.1 s or more: median and worst."""
+    found = metrics.stances(series.contacts, series.times)
+    drift = [metrics.stance_drift(series.soles, stance) for stance in found]
+    return {
+        "stance_drift_mm": round(float(np.median(drift)), 2) if drift else None,
+        "stance_drift_max_mm": round(max(drift), 2) if drift else None,
+    }
+
+
+def camera_motion(series: Series) -> dict[str, Any]:
+    """How far the camera went and turned over the clip."""
+    path, turn = float(series.camera_step_m.sum()), float(series.camera_turn_deg.sum())
+    return {"moving": path > 0 or turn > 0, "path_m": round(path, 3), "turn_deg": round(turn, 2)}
+
+
+def _nan_median(x: np.ndarray) -> float:
+    return float(np.median(x[np.isfinite(x)])) if np.isfinite(x).any() else float("nan")
+
+
+def _nan_mean(x: np.ndarray) -> float:
+    return float(x[np.isfinite(x)].mean()) if np.isfinite(x).any() else float("nan")
+
+
+def _rounded(x: float, digits: int) -> float | None:
+    """None where there was nothing to measure: JSON knows no NaN."""
+    return round(x, digits) if np.isfinite(x) else None
+
+
+def _bone_variation(positions: np.ndarray, parents: tuple[int, ...]) -> float:
     """Mean over bones of the standard deviation of their length over time, percent of the length."""
     child = [j for j, p in enumerate(parents) if p >= 0]
     length = np.linalg.norm(positions[:, child] - positions[:, [parents[j] for j in child]], axis=-1)
