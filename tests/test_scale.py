@@ -1,0 +1,94 @@
+"""How large the person is, from what knows metres."""
+
+import numpy as np
+import pytest
+
+from kinelift.errors import InputError
+from kinelift.skeleton import BODY26
+from kinelift.trajectory.depth import PersonDepth
+from kinelift.trajectory.scale import Stature, combined, given, of_camera_height, of_floor, of_network, people
+
+SOLES = BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")
+
+
+def test_a_given_height_is_the_height():
+    found = combined([given(1.82), people()])
+    assert found.height_m == pytest.approx(1.82, abs=0.002)
+    assert found.sigma_m == pytest.approx(0.005 * 1.82, rel=0.2)
+    assert found.source.startswith("height given")
+
+
+def test_nothing_known_is_the_stated_prior():
+    found = combined([people(), None])
+    assert found.height_m == pytest.approx(1.70) and found.sigma_m == pytest.approx(0.06 * 1.70)
+    assert found.source == "prior height 1.7 m +- 6%"
+
+
+def test_witnesses_count_by_their_certainty():
+    """Two equal ones meet in the middle, in logarithms, and are surer together by the root of two."""
+    found = combined([Stature(1.62, 0.04, "one"), Stature(1.70, 0.04, "other")])
+    assert found.height_m == pytest.approx(np.sqrt(1.62 * 1.7))
+    assert found.sigma_m == pytest.approx(found.height_m * 0.04 / np.sqrt(2), rel=0.05)
+    assert found.source == "one and other"
+    swapped = combined([Stature(1.70, 0.04, "other"), Stature(1.62, 0.04, "one")])
+    assert swapped.height_m == pytest.approx(found.height_m)
+
+
+def test_contradiction_is_not_certainty():
+    found = combined([Stature(1.2, 0.02, "one"), Stature(2.0, 0.02, "other")])
+    assert found.sigma_m > 0.3
+
+
+def test_no_witness_is_an_error():
+    with pytest.raises(InputError, match="how large"):
+        combined([None])
+
+
+def network(z, metric=True):
+    z = np.asarray(z, float)
+    return PersonDepth(z, np.where(np.isfinite(z), 0.1, np.nan), metric, "net")
+
+
+def test_a_metric_network_sees_a_taller_person_further_away():
+    """Geometry puts a body of 1.70 m at 4 m; who really stands at 4.4 m is 1.87 m tall. Outliers do not count."""
+    z = np.full(60, 4.4)
+    z[::7], z[5] = 9.0, np.nan
+    found = of_network(network(z), np.full(60, 4.0))
+    assert found.height_m == pytest.approx(1.87) and found.sigma == pytest.approx(0.15, rel=0.05)
+    unsure = of_network(network(z), np.full(60, 4.0), focal_sigma=0.3)
+    assert unsure.sigma == pytest.approx(np.hypot(0.15, 0.3), rel=0.05)
+    together = combined([people(), found])
+    assert 1.70 < together.height_m < 1.75 and together.sigma_m < 0.06 * 1.70
+
+
+def test_a_relative_network_says_nothing_of_size():
+    assert of_network(network(np.full(9, 4.0), metric=False), np.full(9, 4.0)) is None
+    assert of_network(network(np.full(9, np.nan)), np.full(9, 4.0)) is None
+
+
+@pytest.mark.parametrize("height_m", [1.2, 1.95])
+@pytest.mark.parametrize("floor_y", [0.0, 0.35])
+def test_a_calibrated_floor_says_the_height(look_at, walk, height_m, floor_y):
+    """A person of some height walks on the calibration's floor; a body of 1.70 m is fitted to what the camera sees."""
+    camera = look_at([1.0, 1.6 + floor_y, 5.0], [0, 0.9 + floor_y, 0])
+    times = np.arange(60) / 30
+    world = walk(times, stature_m=height_m) + np.array([0, floor_y, 0])
+    soles = camera.to_camera(world)[:, SOLES] * 1.70 / height_m
+    heights = world[:, SOLES, 1] - floor_y
+    found = of_floor(camera, soles, (heights < 0.005).astype(float), floor_y)
+    assert found.height_m == pytest.approx(height_m, rel=1e-3)
+    assert found.sigma < 0.03
+
+
+def test_a_floor_without_feet_says_nothing(look_at):
+    camera = look_at([0, 1.6, 5.0], [0, 1, 0])
+    assert of_floor(camera, np.ones((9, 4, 3)), np.zeros((9, 4))) is None
+    level = look_at([0, 0, 5.0], [0, 0, 0])
+    assert of_floor(level, np.tile([0, 0, 5.0], (9, 4, 1)), np.ones((9, 4))) is None
+
+
+def test_a_cameras_height_counts_by_how_steeply_it_looks():
+    steep, flat = of_camera_height(2.2, 2.0, 2.0), of_camera_height(2.2, 2.0, 12.0)
+    assert steep.height_m == flat.height_m == pytest.approx(1.87)
+    assert steep.sigma < 0.05 < 0.2 < flat.sigma
+    assert of_camera_height(1.5, 0.0, 4.0) is None
