@@ -46,6 +46,7 @@ class Series:
         speed: (T,) m/s of the root over the floor.
         sigma_m: (T, 26) metres, the stated uncertainty of each joint.
         camera_step_m, camera_turn_deg: (T,) the camera's motion since the frame before; 0 where it stands.
+        swapped: (T,) bool, left and right were exchanged in what the detector said.
         joints: Names of the 26 joints; `contact_joints` of the four soles.
     """
 
@@ -67,6 +68,7 @@ class Series:
     sigma_m: np.ndarray
     camera_step_m: np.ndarray
     camera_turn_deg: np.ndarray
+    swapped: np.ndarray
     joints: tuple[str, ...]
     contact_joints: tuple[str, ...]
 
@@ -97,10 +99,12 @@ class Series:
         return np.asarray(1000 * np.median(self.sigma_m[:, _LIMBS], axis=1))
 
 
-def over_time(motion: Motion, camera: Camera, pose: Pose2D | None, floor_y: float = 0.0) -> Series:
+def over_time(
+    motion: Motion, camera: Camera, pose: Pose2D | None, floor_y: float = 0.0, swapped: np.ndarray | None = None
+) -> Series:
     """Series of a motion of `BODY26`; `pose` in the same joints as the solve saw it, or None.
 
-    `floor_y` is the floor's height in the world, metres: 0 but for a calibration's own world.
+    `floor_y` is the floor's height in the world, metres: 0 but for a calibration's own world. `swapped` (T,) bool.
     """
     t, fps = len(motion.times), motion.fps
     positions = motion_positions(motion)
@@ -133,13 +137,22 @@ def over_time(motion: Motion, camera: Camera, pose: Pose2D | None, floor_y: floa
         sigma_m=motion.sigma_m,
         camera_step_m=step,
         camera_turn_deg=turn,
+        swapped=np.zeros(t, bool) if swapped is None else swapped,
         joints=motion.skeleton.joints,
         contact_joints=tuple(motion.skeleton.joints[j] for j in motion.contact_joints),
     )
 
 
-def mended_pose(take: Take, index: int = 0) -> Pose2D | None:
-    """The body26 key points that the solve saw: repaired and edited as `meta` says; None where the take has none."""
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """The body26 key points that the solve saw, and the frames (T,) in which sides had to be exchanged for it."""
+
+    pose: Pose2D
+    swapped: np.ndarray
+
+
+def mended(take: Take, index: int = 0) -> Mended | None:
+    """A person's key points repaired and edited again as `meta` says; None where the take has none."""
     from kinelift.lift import mapped
     from kinelift.repair import repair, within_picture
     from kinelift.repair.edits import parsed_edits
@@ -150,14 +163,20 @@ def mended_pose(take: Take, index: int = 0) -> Pose2D | None:
     if take.meta.get("image_size_source", "stated") == "stated":
         pose = within_picture(pose)[0]
     edits = parsed_edits(take.meta.get("edits") or {}, "the take's edits")
-    return mapped(edits.hidden(edits.swapped(repair(pose)[0])), BODY26)
+    out = edits.hidden(edits.swapped(repair(pose)[0]))
+    mirror = np.array(pose.skeleton.mirror)
+    other, moved = out.xy == pose.xy[:, mirror], out.xy != pose.xy
+    swapped = (other & moved & (mirror != np.arange(len(mirror)))[:, None]).all(-1).any(1)
+    return Mended(mapped(out, BODY26), swapped)
 
 
-def series_of(take: Take, index: int = 0) -> Series:
-    """Series of one person of a take, which may come from a `motion.npz`."""
+def series_of(take: Take, index: int = 0) -> tuple[Series, Mended | None]:
+    """Series of one person of a take, which may come from a `motion.npz`, and the key points that they rest on."""
+    seen = mended(take, index)
     floor_y = take.meta.get("floor_y", 0.0)
     floor_y = float(floor_y) if isinstance(floor_y, int | float) else 0.0
-    return over_time(take.motions[index], take.camera, mended_pose(take, index), floor_y)
+    pose, swapped = (None, None) if seen is None else (seen.pose, seen.swapped)
+    return over_time(take.motions[index], take.camera, pose, floor_y, swapped), seen
 
 
 def spans(mask: np.ndarray, times: np.ndarray, least_s: float = 0.0, join_s: float = 0.1) -> list[Span]:
