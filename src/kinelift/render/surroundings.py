@@ -151,7 +151,8 @@ class Surroundings:
 
 def _boxes(rng: np.random.Generator, half: float, count: int, clear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest corners (N, 3) of boxes; those that find no room are left out."""
-    low, high = [], []
+    low: list[np.ndarray] = []
+    high: list[np.ndarray] = []
     for _ in range(20 * count):
         size = rng.uniform([0.3, 0.3, 0.3], [1.0, _FACE_M, 1.0])
         x, z = rng.uniform(-half, half - size[[0, 2]])

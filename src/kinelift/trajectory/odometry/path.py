@@ -44,7 +44,7 @@ class CameraPath(_Record):
         skew = np.abs(self.R @ np.swapaxes(self.R, -1, -2) - np.eye(3)).max(initial=0)
         if skew > 1e-4 or not (np.linalg.det(self.R) > 0).all():
             raise RecordError("R: expected rotations")
-        if not self.moving and (self.translating or (self.R != np.eye(3)).any()):
+        if not self.moving and (self.translating or np.abs(self.R - np.eye(3)).any()):
             raise RecordError("R: expected the identity for a camera that does not move")
         if not self.translating and self.t.any():
             raise RecordError("t: expected zero for a camera that does not change its place")
