@@ -8,10 +8,11 @@ metres, the floor at y = 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from _filmed import stature
 from _protocol import (
@@ -25,7 +26,6 @@ from _protocol import (
     placed,
     pose_of,
     seeded,
-    smooth_noise,
     touching,
     with_face_and_hands,
 )
@@ -34,6 +34,7 @@ from kinelift.datasets.mocap import SOLES, Clip, read_mocap
 from kinelift.kinematics import STATURE_PRIOR_M, STATURE_PRIOR_SIGMA, rotvec_to_matrix
 from kinelift.metrics import path_length
 from kinelift.records import Pose2D
+from kinelift.render.moving import aimed, held, posed
 from kinelift.repair import repair, within_picture
 from kinelift.training.actions import generate_named_actions
 from kinelift.training.temporal import held_out
@@ -102,7 +103,7 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
+class Piece:
     """A piece of motion: its set, name, action, positions (T, 26, 3) of the person's own stature, contact (T, 4)."""
 
     set: str
@@ -111,13 +112,18 @@ class _Piece:
     stature_m: float
     truth: np.ndarray
     contact: np.ndarray
-    number: int = field(default=0)
+    number: int
+
+    def cut(self, frames: int) -> Piece:
+        """Its first frames."""
+        return replace(self, truth=self.truth[:frames], contact=self.contact[:frames])
 
 
-def cases(data: Path | None, per_set: int, moves: bool) -> list[Case]:
-    """Every piece with a static camera and, with `moves`, with one moving camera, the kinds in turn.
+def cases(data: Path | None, per_set: int, moving_too: bool = False, longest_s: float = 10.0) -> list[Case]:
+    """Every piece with a static camera and, with `moving_too`, with one moving camera, the kinds in turn.
 
-    `data` holds `mocap/cmu.npz` and `mocap/bandai_eval.npz`; None: generated motion alone. Raises `InputError`.
+    `longest_s` cuts pieces. `data` holds `mocap/cmu.npz` and `mocap/bandai_eval.npz`; None: generated motion alone.
+    Raises `InputError`.
     """
     found = made(per_set)
     if data is not None:
@@ -127,22 +133,23 @@ def cases(data: Path | None, per_set: int, moves: bool) -> list[Case]:
             + _chosen("bandai", read_mocap(data / "mocap/bandai_eval.npz"), bandai_action, per_set)
             + found
         )
+    found = [p.cut(round(longest_s * FPS)) for p in found]
     out = [_seen(p, placed(PLACES[p.number % len(PLACES)], _whole(p)), STATIC) for p in found]
-    if moves:
+    if moving_too:
         out += [moving_case(p, MOVES[i % len(MOVES)]) for i, p in enumerate(found)]
     return out
 
 
-def made(at_most: int) -> list[_Piece]:
+def made(at_most: int) -> list[Piece]:
     """Generated clips, at most so many."""
     out = []
     for action, n in MADE.items():
         p, contact, _ = generate_named_actions(seeded("world", action), n, round(MADE_S * FPS), only=action)
         out += [("generated", f"{action} {i}", action, p[i].astype(float), contact[i] > 0.5) for i in range(n)]
-    return [_grown(i, *o) for i, o in enumerate(out[:at_most])]
+    return [grown(i, *o) for i, o in enumerate(out[:at_most])]
 
 
-def _chosen(name: str, clips: list[Clip], action, per_set: int) -> list[_Piece]:
+def _chosen(name: str, clips: list[Clip], action, per_set: int) -> list[Piece]:
     """So many pieces, going round the actions, each action's longest path first."""
     by_action: dict[str, list] = {}
     for clip in clips:
@@ -153,21 +160,21 @@ def _chosen(name: str, clips: list[Clip], action, per_set: int) -> list[_Piece]:
         some.sort(key=lambda x: -path_length(x[1][:, 0]))
     turns = max(map(len, by_action.values()), default=0)
     order = [(a, by_action[a][i]) for i in range(turns) for a in sorted(by_action) if i < len(by_action[a])]
-    return [_grown(i, name, n, a, p, touching(p[:, SOLES])) for i, (a, (n, p)) in enumerate(order[:per_set])]
+    return [grown(i, name, n, a, p, touching(p[:, SOLES])) for i, (a, (n, p)) in enumerate(order[:per_set])]
 
 
-def _grown(number: int, group: str, name: str, action: str, p: np.ndarray, contact: np.ndarray) -> _Piece:
+def grown(number: int, group: str, name: str, action: str, p: np.ndarray, contact: np.ndarray) -> Piece:
     """The piece as a person of a drawn stature moves it: the prior's spread, at most two sigma off."""
     draw = float(np.clip(seeded(name, "stature").standard_normal(), -2, 2))
     height = STATURE_PRIOR_M * (1 + STATURE_PRIOR_SIGMA * draw)
-    return _Piece(group, name, action, height, p * height / stature(p), contact, number)
+    return Piece(group, name, action, height, p * height / stature(p), contact, number)
 
 
-def _whole(piece: _Piece) -> np.ndarray:
+def _whole(piece: Piece) -> np.ndarray:
     return with_face_and_hands(piece.truth, seeded(piece.name))
 
 
-def _seen(piece: _Piece, camera: Camera, move: str, path: CameraPath | None = None) -> Case:
+def _seen(piece: Piece, camera: Camera, move: str, path: CameraPath | None = None) -> Case:
     xy, confidence = detected(seeded(piece.name, move), _whole(piece), camera)
     pose = repair(within_picture(pose_of(xy, confidence, camera.image_size))[0])[0]
     return Case(
@@ -175,7 +182,7 @@ def _seen(piece: _Piece, camera: Camera, move: str, path: CameraPath | None = No
     )
 
 
-def moving_case(piece: _Piece, move: str) -> Case:
+def moving_case(piece: Piece, move: str) -> Case:
     """The piece as a moving camera sees it, with what odometry says of the camera."""
     rng = seeded(piece.name, move, "camera")
     camera = moving(move, PLACES[(piece.number + 3) % len(PLACES)], piece.truth, rng)
@@ -185,27 +192,18 @@ def moving_case(piece: _Piece, move: str) -> Case:
 def moving(move: str, place: Place, p: np.ndarray, rng: np.random.Generator) -> Camera:
     """A camera that pans after the person, is held by hand, or walks along with them at the place's distance.
 
-    A hand shakes by 3 cm and 0.8 degrees, slowly (0.4 s); a tripod's pan by 0.1 degrees.
+    Hands shake by 0.8 degrees and 3 cm (`render.moving.held`). A pan turns about a point that never moves.
     """
-    t = len(p)
-    root = _smooth(p[:, 0], 0.5)
     middle = (p[:, 0].min(0) + p[:, 0].max(0)) / 2
-    facing = np.radians(place.turn_deg)
-    away = np.array([np.sin(facing), 0, np.cos(facing)])
+    a = np.radians(place.turn_deg)
     reach = float(np.linalg.norm(p[:, 0, ::2] - middle[::2], axis=-1).max())
-    held = move != PAN
-    shake_m = 0.03 * smooth_noise(rng, (t, 3), 0.4) * held
-    shake = np.radians(0.8 if held else 0.1) * smooth_noise(rng, (t, 3), 0.4)
-    distance = place.distance_m + (0.0 if move == ALONG else reach)
-    height = np.array([0, place.height_m or 1.4, 0])
-    followed = _smooth(p[:, 0], 1.0) if move == ALONG else np.tile(middle, (t, 1))
-    position = followed * [1, 0, 1] + away * distance + height + shake_m
-    target = np.tile(middle, (t, 1)) if move == HAND_HELD else root
-    if move == ALONG:  # whoever films walks, too
-        position[:, 1] += 0.02 * np.sin(2 * np.pi * 1.8 * np.arange(t) / FPS)
-    R = rotvec_to_matrix(shake) @ _looking(target - position)
+    away = np.array([np.sin(a), 0, np.cos(a)]) * (place.distance_m + (0.0 if move == ALONG else reach))
+    followed = _smooth(p[:, 0], 1.0) if move == ALONG else np.tile(middle, (len(p), 1))
+    position = followed * [1, 0, 1] + away + np.array([0, place.height_m or 1.4, 0])
     lens = Camera.from_focal(min(place.focal, 0.85) * max(place.size), place.size)
-    return lens.replaced(R_cam_world=R, t_cam_world=-np.einsum("tij,tj->ti", R, position))
+    still = posed(lens, np.tile(np.eye(3), (len(p), 1, 1)), position)
+    camera = aimed(still, np.tile(middle, (len(p), 1)) if move == HAND_HELD else _smooth(p[:, 0], 0.5))
+    return camera if move == PAN else held(camera, np.arange(len(p)) / FPS, rng, turn_deg=0.8, shift_m=0.03)
 
 
 def odometry(camera: Camera, turns_only: bool, rng: np.random.Generator, noise: OdometryNoise = ODOMETRY) -> CameraPath:
@@ -224,15 +222,12 @@ def odometry(camera: Camera, turns_only: bool, rng: np.random.Generator, noise: 
     return CameraPath(R, -np.einsum("tij,tj->ti", R, position), True, not turns_only, np.ones(t))
 
 
+def true_path(camera: Camera) -> CameraPath:
+    """The path that perfect odometry would say."""
+    R = camera.R_cam_world @ camera.R_cam_world[0].T
+    t = np.round(camera.t_cam_world - np.einsum("tij,j->ti", R, camera.t_cam_world[0]), 9)
+    return CameraPath(R, t, True, bool(t.any()), np.ones(len(R)))
+
+
 def _smooth(x: np.ndarray, seconds: float) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter1d
-
     return gaussian_filter1d(x, seconds * FPS, axis=0, mode="nearest")
-
-
-def _looking(forward: np.ndarray) -> np.ndarray:
-    """R_cam_world (T, 3, 3) of level cameras that look along `forward` (T, 3)."""
-    z = forward / np.linalg.norm(forward, axis=-1, keepdims=True)
-    x = np.cross(z, [0, 1.0, 0])
-    x /= np.linalg.norm(x, axis=-1, keepdims=True)
-    return np.stack([x, np.cross(z, x), z], 1)

@@ -7,7 +7,7 @@ solved alone. Nothing trains or selects anything here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from _world_measures import LIMBS
 from kinelift import metrics
 from kinelift.camera import Camera, prior_focal_px, read_calibration
 from kinelift.cleanup import clean
+from kinelift.cleanup.evidence import Weights
 from kinelift.cleanup.settings import Settings
 from kinelift.datasets.mocap import SOLES
 from kinelift.detect import detect_video, read_keypoints
@@ -130,8 +131,7 @@ def _solver(clip: Seen) -> Callable[[Settings], tuple[Motion, Camera]]:
 
 def without_contacts() -> Settings:
     """Nothing holds planted soles: not to their place, not to their height."""
-    usual = Settings()
-    return replace(usual, weights=replace(usual.weights, contact_speed_m_s=1e6, contact_height_m=1e6))
+    return Settings(weights=Weights().without("contact_speed", "contact_height"))
 
 
 def stances(motion: Motion) -> list[tuple[slice, int]]:

@@ -13,6 +13,9 @@ below 1 cm, mm a frame at 30 fps; jitter: 10 m/s^3; sink: mean depth of soles be
 lowest sole during contact, mm; flight: mean error of a jump's peak, %. `true` is the truth's own number. Means over
 clips.
 
+`rendered`: `_world_rendered.py`, textured surroundings and a moving camera through the real detector and odometry; the
+camera's turn against the truth in degrees, its place after one scale in % of its way. `ablation`: each term off.
+
 `real`: `_world_real.py`. The balance beam in its calibration's frame, each camera alone, against the triangulation and
 against each other; two phone clips, where the drift of a stance is the farthest that a planted sole point gets from
 where its stance began, over the floor.
@@ -22,17 +25,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import _world_real
+import _world_rendered
 from _protocol import FPS
 from _world_baselines import pinned, placed, post_processed, smoothed
-from _world_cases import MOVES, STATIC, Case, cases
+from _world_cases import MOVES, STATIC, Case, cases, true_path
 from _world_measures import HOW, WHERE, Score, bars_how, bars_where, pooled, score
 from kinelift.cleanup import clean
+from kinelift.cleanup.evidence import TERMS, Weights
 from kinelift.cleanup.settings import Given, Settings
 from kinelift.errors import KineliftError
 from kinelift.kinematics import STATURE_PRIOR_M, motion_positions
@@ -41,8 +46,8 @@ from kinelift.records import Lifted
 from lifting import Table
 
 PLAIN, RECIPE, PINNED, SOLVED = "least squares", "GVHMR's recipe", "root pinned", "kinelift"
-QUICK_CLIPS, QUICK_FRAMES = 2, 60
-CLIPS = 16
+QUICK_CLIPS, QUICK_S = 2, 2.0
+CLIPS, ABLATED_CLIPS = 16, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,11 +165,42 @@ def real(run: Run) -> None:
     _world_real.phone_clips(run.table, run.data, run.work, run.lifter)
 
 
-def _cases(run: Run, moves: bool) -> list[Case]:
-    return cases(run.data, run.clips, moves)
+def rendered(run: Run) -> None:
+    """Rendered clips: odometry from pixels, then the tables; and the same with the true camera path."""
+    if run.quick:
+        print("\nrendered: left out of --quick", flush=True)
+        return
+    some = _world_rendered.rendered_cases(run.work, run.clips)
+    run.table.head("rendered: odometry", ["angle deg", "largest", "miss %", "way m"])
+    for case in some:
+        run.table.line("odometry", case.name, "", _world_rendered.path_errors(case.path, case.camera))
+    tables(run, "rendered", some, "moving")
+    tables(run, "rendered, true path", [replace(c, path=true_path(c.camera)) for c in some], "moving")
 
 
-PARTS: dict[str, Callable[[Run], None]] = {"static": static, "moving": moving, "real": real}
+def ablation(run: Run) -> None:
+    """Each term of the solve off, one at a time, on some static clips of each set."""
+    some = _cases(replace(run, clips=min(run.clips, ABLATED_CLIPS)), False)
+    lifted = [lifted_of(run, c) for c in some]
+    columns = ("abs", "wa", "pa", "slide", "own_slide", "jitter", "own_jitter", "sink", "float", "flight")
+    run.table.head(f"ablation: {len(some)} static clips, stature told", [(WHERE | HOW)[k] for k in columns])
+    rows = {"all terms": Settings()} | {f"no {t}": Settings(weights=Weights().without(t)) for t in TERMS}
+    for row, settings in rows.items():
+        means = pooled([solved(c, x, c.stature_m, settings) for c, x in zip(some, lifted)])
+        run.table.line("ablation", row, "", {k: means[k] for k in columns})
+
+
+def _cases(run: Run, moving_too: bool) -> list[Case]:
+    return cases(run.data, run.clips, moving_too, QUICK_S if run.quick else 10.0)
+
+
+PARTS: dict[str, Callable[[Run], None]] = {
+    "static": static,
+    "moving": moving,
+    "rendered": rendered,
+    "real": real,
+    "ablation": ablation,
+}
 
 
 def main() -> None:
@@ -174,7 +210,7 @@ def main() -> None:
     parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS), help="default: all")
     parser.add_argument("--lifter", default="temporal")
     parser.add_argument("--clips", type=int, default=CLIPS, help="of each set")
-    parser.add_argument("--quick", action="store_true", help="a few seconds: two clips of each set")
+    parser.add_argument("--quick", action="store_true", help="a few seconds: two clips of 2 s of each set")
     parser.add_argument("--csv", type=Path, help="write every number")
     args = parser.parse_args()
     try:

@@ -1,0 +1,159 @@
+"""The world benchmark as a yardstick: zero for the truth, camera paths that mean what they say, baselines that work."""
+
+import csv
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinelift import metrics
+from kinelift.camera import Camera
+from kinelift.datasets.mocap import SOLES
+from kinelift.kinematics import STATURE_PRIOR_M
+from kinelift.records import Lifted
+from kinelift.skeleton import BODY26
+
+pytest.importorskip("torch", reason="the benchmark's generated motion and held-out clips are the training's")
+LIMBS = BODY26.indices(*metrics.LIMBS)
+FPS = 30.0
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+NAMES = ("_protocol", "_world_cases", "_world_baselines", "_world_measures", "_world_rendered", "world")
+
+
+@pytest.fixture(scope="module")
+def bench():
+    sys.path.insert(0, str(FOLDER))
+    try:
+        yield {name: importlib.import_module(name) for name in NAMES}
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def true(walk):
+    return walk(np.arange(90) / FPS)
+
+
+@pytest.fixture(scope="module")
+def contact(walk_rig):
+    return walk_rig(np.arange(90) / FPS)[3]
+
+
+def perfect(bench, true, camera):
+    """Key points and a lifter's answer without any error, in the camera of each frame."""
+    x = camera.to_camera(true)
+    pose = bench["_protocol"].pose_of(
+        camera.project(true[:, bench["_protocol"].KEY_POINTS]), np.ones((len(true), 21)), camera.image_size
+    )
+    down = camera.R_cam_world @ np.array([0, -1.0, 0])
+    down = np.broadcast_to(down, (len(true), 3))
+    return pose, Lifted(BODY26, x - x[:, :1], pose.times, scale="metric", gravity=down)
+
+
+def cameras(bench, true):
+    cases, rng = bench["_world_cases"], np.random.default_rng(0)
+    place = bench["_protocol"].PLACES[0]
+    return {move: cases.moving(move, place, true, rng) for move in cases.MOVES}
+
+
+def test_the_truth_scores_zero_and_meets_every_bar(bench, true, contact):
+    m = bench["_world_measures"]
+    turned = true @ np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]]) + [3, 0, 1]
+    values = m.pooled([m.score("x", turned, true, FPS, contact, contact > 0.5)])
+    for k in ("abs", "wa", "w", "root", "scale", "pa"):
+        assert values[k] == pytest.approx(0, abs=1e-5), k
+    assert values["f1"] == 1 and values["slide"] == pytest.approx(values["own_slide"])
+    for bars in (m.bars_where("given"), m.bars_where("moving"), m.bars_how(values, {"abs": 1.0})):
+        assert all(not values[k] > bar.high for k, bar in bars.items() if np.isfinite(values[k]))
+
+
+def test_paths_are_pooled_by_their_length(bench):
+    m = bench["_world_measures"]
+    some = [m.Score("a", {"scale": -3.0}, 100.0, 5.0), m.Score("b", {"scale": 5.0}, 50.0, 10.0)]
+    some.append(m.Score("c", {"scale": 1.0}, 900.0, 1.0))
+    out = m.pooled(some)
+    assert out["rte"] == pytest.approx(100 * 0.150 / 15) and out["root"] == 900 and out["scale"] == 3
+
+
+def test_a_camera_path_is_the_cameras_up_to_one_unit(bench, true):
+    cases = bench["_world_cases"]
+    none = cases.OdometryNoise(0, 0, 0, 0)
+    for move, camera in cameras(bench, true).items():
+        first = camera.replaced(R_cam_world=camera.R_cam_world[0], t_cam_world=camera.t_cam_world[0])
+        again = cases.true_path(camera).moved(first)
+        np.testing.assert_allclose(again.R_cam_world, camera.R_cam_world, atol=1e-9)
+        np.testing.assert_allclose(again.t_cam_world, camera.t_cam_world, atol=1e-6)
+        said = cases.odometry(camera, move != cases.ALONG, np.random.default_rng(1), none)
+        assert said.translating == (move == cases.ALONG)
+        np.testing.assert_allclose(said.R, again.R_cam_world @ first.R_cam_world.T, atol=1e-9)
+        errors = bench["_world_rendered"].path_errors(said, camera)
+        assert errors["largest"] < 1e-4 and (move != cases.ALONG or errors["miss"] < 1e-6)
+
+
+def test_odometry_errs_as_stated(bench):
+    """Many still cameras: the turn's random walk has the stated size after one second."""
+    cases = bench["_world_cases"]
+    lens = Camera.from_focal(1000.0, (1280, 720))
+    still = lens.replaced(R_cam_world=np.tile(np.eye(3), (31, 1, 1)), t_cam_world=np.zeros((31, 3)))
+    rng = np.random.default_rng(3)
+    turns = [cases.odometry(still, True, rng).R[-1] for _ in range(400)]
+    angle = np.degrees([np.linalg.norm([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]]) / 2 for R in turns])
+    assert np.sqrt((angle**2).mean() / 3) == pytest.approx(cases.ODOMETRY.turn_deg, rel=0.15)
+
+
+def test_a_moving_camera_keeps_the_person_in_its_picture(bench, true):
+    for move, camera in cameras(bench, true).items():
+        xy = camera.project(true[:, LIMBS])
+        assert ((xy > 0) & (xy < camera.image_size)).all(-1).mean() > 0.9, move
+        travel = np.linalg.norm(np.ptp(camera.position, axis=0))
+        assert travel == pytest.approx(0, abs=1e-9) if move == "pan" else travel > 0.03
+
+
+def test_least_squares_finds_the_truth_without_errors(bench, true, contact):
+    cases, b = bench["_world_cases"], bench["_world_baselines"]
+    for move, camera in cameras(bench, true).items():
+        pose, lifted = perfect(bench, true, camera)
+        lens = Camera.from_focal(camera.focal_px, camera.image_size)
+        found = b.placed(lifted.replaced(contact=contact), pose, lens, STATURE_PRIOR_M, cases.true_path(camera))
+        assert metrics.abs_mpjpe(found[:, LIMBS], true[:, LIMBS]) < 5, move
+        assert found[:, SOLES, 1].min() == pytest.approx(0, abs=0.02)
+
+
+def test_baselines_stop_feet_as_they_say(bench, true, contact):
+    b = bench["_world_baselines"]
+    t = np.arange(len(true))[:, None, None] / FPS
+    slid = true + t * [0.15, 0, 0] + [0, 0.03, 0]
+    before = metrics.foot_sliding(slid[:, SOLES], contact, FPS)
+    assert before == pytest.approx(5, rel=0.05)
+    nailed = b.pinned(slid, contact)
+    assert metrics.foot_sliding(nailed[:, SOLES], contact, FPS) < 0.3 * before
+    assert np.abs(nailed[:, SOLES, 1].min(1)).max() < 1e-6
+    recipe = b.post_processed(slid, contact, FPS)
+    assert metrics.foot_sliding(recipe[:, SOLES], contact, FPS) < 0.3 * before
+    assert recipe[:, SOLES, 1].min() > -0.03
+    bones = [(j, p) for j, p in enumerate(BODY26.parents) if p >= 0]
+    for j, p in bones:
+        length = np.linalg.norm(recipe[:, j] - recipe[:, p], axis=-1)
+        np.testing.assert_allclose(length, np.linalg.norm(true[:, j] - true[:, p], axis=-1), atol=1e-6)
+
+
+def test_a_quick_run_prints_every_row_and_keeps_every_number(bench, monkeypatch, tmp_path, capsys):
+    world = bench["world"]
+    table = tmp_path / "world.csv"
+    parts = ["static", "moving", "rendered", "real"]
+    monkeypatch.setattr(
+        sys, "argv", ["world.py", "--quick", "--work", str(tmp_path), "--csv", str(table), "--part", *parts]
+    )
+    world.main()
+    said = capsys.readouterr().out
+    for row in (world.PLAIN, world.RECIPE, world.PINNED, world.SOLVED):
+        assert f"  {row}" in said
+    assert "real: skipped" in said and "rendered: left out" in said
+    with table.open() as f:
+        rows = list(csv.DictReader(f))
+    value = {(r["set"], r["row"], r["metric"]): float(r["value"]) for r in rows}
+    solved = value["static, generated", world.SOLVED, "abs"]
+    assert 0 < solved < value["static, generated", world.PLAIN, "abs"]
+    assert list(tmp_path.iterdir()) == [table]
