@@ -33,17 +33,15 @@ def placed(
     height_m: float,
     path: CameraPath | None = None,
     calibrated: bool = False,
+    z: np.ndarray | None = None,
 ) -> np.ndarray:
     """The lifter's pose at the given stature, root by least squares frame by frame, levelled by gravity and soles.
 
-    A moving camera's unit is the one in which planted soles move least.
+    With `z` (T,), the pelvis' depth in metres, the root is where its ray is so deep instead. A moving camera's unit is
+    the one in which planted soles move least.
     """
     shape = lifted.positions * height_m / STATURE_PRIOR_M
-    weight = pose.confidence * [any(w in j for w in LIMB_WORDS) for j in BODY26.joints]
-    seen = np.flatnonzero((weight > 0).sum(1) >= 2)
-    root = solve_root(shape[seen], camera.unproject(pose.xy)[seen], weight[seen], pose.times[seen] * _APART)
-    root = np.stack([np.interp(pose.times, pose.times[seen], x) for x in root.T], -1)
-    first, gravity = shape + root[:, None], lifted.gravity
+    first, gravity = shape + root_in_camera(shape, pose, camera, z)[:, None], lifted.gravity
     if calibrated:
         return (first - camera.t_cam_world) @ camera.R_cam_world
     if path is not None and path.moving:
@@ -55,6 +53,24 @@ def placed(
     down = mean_direction(gravity, pose.detected.astype(float) + 1e-3)
     ground = find_ground(down, first[:, SOLES], lifted.contact, first[0, 0], "lifter")
     return (first - ground.t_cam_world) @ ground.R_cam_world
+
+
+def root_in_camera(shape: np.ndarray, pose: Pose2D, camera: Camera, z: np.ndarray | None = None) -> np.ndarray:
+    """(T, 3) metres of the root of a root-relative shape (T, 26, 3), by least squares, or at depths `z` (T,)."""
+    rays, times = camera.unproject(pose.xy), pose.times
+    if z is not None:
+        seen = np.isfinite(rays[:, 0]).all(-1) & np.isfinite(z)
+        return _filled(times, seen, np.concatenate([rays[:, 0], np.ones((len(z), 1))], 1) * z[:, None])
+    weight = pose.confidence * [any(w in j for w in LIMB_WORDS) for j in BODY26.joints]
+    seen = (weight > 0).sum(1) >= 2
+    root = np.full((len(times), 3), np.nan)
+    root[seen] = solve_root(shape[seen], rays[seen], weight[seen], times[seen] * _APART)
+    return _filled(times, seen, root)
+
+
+def _filled(times: np.ndarray, seen: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Rows (T, 3) that are not `seen` (T,) bridged by straight lines."""
+    return np.stack([np.interp(times, times[seen], column[seen]) for column in x.T], -1)
 
 
 def _unit(soles: np.ndarray, position: np.ndarray, contact: np.ndarray) -> float:

@@ -15,6 +15,8 @@ clips.
 
 `rendered`: `_world_rendered.py`, textured surroundings and a moving camera through the real detector and odometry; the
 camera's turn against the truth in degrees, its place after one scale in % of its way. `ablation`: each term off.
+`depth`: `_world_depth.py`, geometry, depth cue and depth network (synthetic), alone and combined.
+`cost`: `speed.py`; nothing else should run meanwhile.
 
 `real`: `_world_real.py`. The balance beam in its calibration's frame, each camera alone, against the triangulation and
 against each other; two phone clips, where the drift of a stance is the farthest that a planted sole point gets from
@@ -30,8 +32,10 @@ from pathlib import Path
 
 import numpy as np
 
+import _world_depth
 import _world_real
 import _world_rendered
+import speed
 from _protocol import FPS
 from _world_baselines import pinned, placed, post_processed, smoothed
 from _world_cases import MOVES, STATIC, Case, cases, true_path
@@ -47,7 +51,7 @@ from lifting import Table
 
 PLAIN, RECIPE, PINNED, SOLVED = "least squares", "GVHMR's recipe", "root pinned", "kinelift"
 QUICK_CLIPS, QUICK_S = 2, 2.0
-CLIPS, ABLATED_CLIPS = 16, 4
+CLIPS, ABLATED_CLIPS, DEPTH_CLIPS = 16, 4, 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,7 @@ class Run:
         table: Where numbers go.
         quick: Few and short clips.
         clips: Of each set.
+        threads, minutes: Of the cost: threads, and the longest clip.
         worst: How many of the worst clips to name.
     """
 
@@ -69,6 +74,8 @@ class Run:
     table: Table
     quick: bool
     clips: int
+    threads: int
+    minutes: float
     worst: int = 3
 
 
@@ -190,6 +197,34 @@ def ablation(run: Run) -> None:
         run.table.line("ablation", row, "", {k: means[k] for k in columns})
 
 
+def depth(run: Run) -> None:
+    """Depth and scale: each kind of evidence alone and combined, the stature told and not."""
+    some = _cases(replace(run, clips=min(run.clips, DEPTH_CLIPS)), False)
+    lifted = [lifted_of(run, c) for c in some]
+    ways = {
+        "alone, stature told": lambda c, x: _world_depth.alone(c, x, c.stature_m),
+        "alone, prior": lambda c, x: _world_depth.alone(c, x, STATURE_PRIOR_M),
+        "solve, stature told": lambda c, x: _world_depth.in_solve(c, x, c.stature_m),
+        "solve, not told": lambda c, x: _world_depth.in_solve(c, x, None),
+    }
+    columns = ("abs", "rte", "root", "scale")
+    run.table.head(f"depth: {len(some)} static clips", [*(WHERE[k] for k in columns), "depth mm"])
+    for way, measure in ways.items():
+        measured = [measure(c, x) for c, x in zip(some, lifted)]
+        for kind in measured[0]:
+            means = pooled([m[kind][0] for m in measured])
+            off = float(np.mean([m[kind][1] for m in measured]))
+            run.table.line(way, kind, way, {k: means[k] for k in columns} | {"depth": off})
+
+
+def cost(run: Run) -> None:
+    """Seconds and memory after detection."""
+    if run.data is None or run.quick:
+        print("\ncost: skipped, needs --data and no --quick", flush=True)
+        return
+    speed.cost(run.table, run.data, run.work, run.threads, 60 * run.minutes)
+
+
 def _cases(run: Run, moving_too: bool) -> list[Case]:
     return cases(run.data, run.clips, moving_too, QUICK_S if run.quick else 10.0)
 
@@ -200,6 +235,8 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "rendered": rendered,
     "real": real,
     "ablation": ablation,
+    "depth": depth,
+    "cost": cost,
 }
 
 
@@ -210,12 +247,15 @@ def main() -> None:
     parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS), help="default: all")
     parser.add_argument("--lifter", default="temporal")
     parser.add_argument("--clips", type=int, default=CLIPS, help="of each set")
+    parser.add_argument("--threads", type=int, default=2, help="of the cost")
+    parser.add_argument("--minutes", type=float, default=30, help="of the cost's longest clip")
     parser.add_argument("--quick", action="store_true", help="a few seconds: two clips of 2 s of each set")
     parser.add_argument("--csv", type=Path, help="write every number")
     args = parser.parse_args()
     try:
         clips = QUICK_CLIPS if args.quick else args.clips
-        run = Run(args.data, args.work, load_lifter(args.lifter), Table(), args.quick, clips)
+        lifter = load_lifter(args.lifter)
+        run = Run(args.data, args.work, lifter, Table(), args.quick, clips, args.threads, args.minutes)
         for name in args.part:
             PARTS[name](run)
         if args.csv:
