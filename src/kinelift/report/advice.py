@@ -113,8 +113,8 @@ def _seen(s: Series) -> Iterator[Finding]:
     where = spans(unseen, s.times, limits.LEAST_S)
     if where:
         inner = [w for w in where if w[0] > s.times[0] and w[1] < s.times[-1]]
-        seen = s.times[s.observed]
-        cut = f"--start {seen[0]:.2f} --end {seen[-1]:.2f}" if len(seen) else "--start and --end"
+        seen = spans(s.observed, s.times)
+        cut = f"--start {seen[0][0]:.2f} --end {seen[-1][1]:.2f}" if seen else "--start and --end"
         do = "Keep the whole person in the picture and nothing in front of them."
         do = do if inner else f"Use only the part that shows the person ({cut}), or film it whole."
         text = f"The person is not seen {said_spans(where)}: there the pose is filled or held, not measured."

@@ -30,8 +30,8 @@ def _foot(s: Series, side: str, what: str) -> Chart:
     columns = [i for i, n in enumerate(s.contact_joints) if n.startswith(side)]
     planted = s.contacts[:, columns] > PLANTED
     bands = [
-        Band(spans(np.asarray(planted.any(1)), s.times, join_s=0), "planted", "shade"),
-        Band(spans(np.asarray(planted.all(1)), s.times, join_s=0), "heel and toe", "shade2"),
+        Band(spans(np.asarray(planted.any(1)), s.times, join_s=0), "heel or toe stands", "shade"),
+        Band(spans(np.asarray(planted.all(1)), s.times, join_s=0), "both", "shade2"),
     ]
     values = 100 * s.soles[..., 1] if what == "height" else s.sole_speed
     lines = [

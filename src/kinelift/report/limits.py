@@ -30,3 +30,5 @@ JITTER = 25.0
 FLOOR_S = 0.5
 # Metres a phone may be held at: outside, the floor or the scale was probably not found.
 CAMERA_HEIGHTS_M = (0.05, 4.0)
+# Centimetres of stated uncertainty: a joint is sure, fairly sure, unsure below these, a guess above.
+SIGMA_CM = (3.0, 6.0, 12.0)

@@ -6,7 +6,7 @@ A chart is drawn on any `Canvas` at any width, so that the page has one for wide
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -203,12 +203,19 @@ def _bands(band: Band, canvas: Canvas, frame: _Frame) -> None:
 
 
 def _axes(chart: Chart, canvas: Canvas, frame: _Frame) -> None:
-    bottom = frame.top + frame.height
     ys = ticks(*frame.y, max(int(frame.height / 34), 2))
     for y, label in zip(ys, _labels(ys), strict=True):
         at = frame.place(np.array(frame.x), np.full(2, y))
         canvas.line(at, "grid", 1)
         canvas.text(frame.left - 6, at[0, 1] + 4, label, anchor="end")
+    if chart.equal:
+        for x in ticks(*frame.x, max(int(frame.width / 64), 2)):
+            canvas.line(frame.place(np.full(2, x), np.array(frame.y)), "grid", 1)
+    _x_axis(chart, canvas, frame)
+
+
+def _x_axis(chart: Chart, canvas: Canvas, frame: _Frame) -> None:
+    bottom = frame.top + frame.height
     xs = ticks(*frame.x, max(int(frame.width / 64), 2))
     for x, label in zip(xs, _labels(xs), strict=True):
         px = frame.place(np.array([x]), np.array([frame.y[0]]))[0, 0]
@@ -223,6 +230,39 @@ def _labels(values: np.ndarray) -> list[str]:
     step = float(np.diff(values).min()) if len(values) > 1 else 1.0
     digits = max(0, -int(np.floor(np.log10(step) + 1e-9)))
     return [f"{v:.{digits}f}" for v in values]
+
+
+def chart_height(chart: Chart, width: float) -> float:
+    """How high a chart is drawn at a width: maps as their extent asks for, others alike."""
+    if not chart.equal:
+        return 175.0
+    (x0, x1), (y0, y1) = (_reach(a) for a in ([line.x for line in chart.lines], [line.y for line in chart.lines]))
+    shape = (y1 - y0 + 0.8) / (x1 - x0 + 0.8)
+    return float(np.clip(width * shape, 200, 420)) + _TOP + _BOTTOM + 2 * _ROW
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Rows of marked stretches over a clip: (title, [(role, stretches)]), between two times in seconds."""
+
+    times: Span
+    rows: list[tuple[str, list[tuple[str, list[Span]]]]]
+
+
+def timeline_svg(line: Timeline, width: float) -> str:
+    """Where in the clip something is worth a look, as an element for an HTML page."""
+    left, height, row = max(text_width(title) for title, _ in line.rows) + 12, 24.0, 12.0
+    canvas = Svg(width, height * len(line.rows) + _BOTTOM, "Where in the clip to look")
+    bottom = height * len(line.rows)
+    frame = _Frame(left, 0, width - left - _RIGHT, bottom, line.times, (0.0, 1.0))
+    for i, (title, marks) in enumerate(line.rows):
+        top = i * height + (height - row) / 2
+        canvas.text(0, top + 10, title)
+        canvas.rect(left, top, frame.width, row, "shade2")
+        for role, stretches in marks:
+            _bands(Band(stretches, role=role), canvas, replace(frame, top=top, height=row))
+    _x_axis(Chart("", "time (s)"), canvas, frame)
+    return canvas.markup()
 
 
 def svg(chart: Chart, width: float, height: float) -> str:
