@@ -1,4 +1,4 @@
-"""The whole-clip solve: its mathematics by finite differences, and its outcome from evidence whose truth is known."""
+"""Clean-up of a clip: bones, first rotations, contacts, palms, and its outcome from evidence whose truth is known."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,11 @@ from scipy.spatial.transform import Rotation
 from kinelift import metrics
 from kinelift.camera import Camera
 from kinelift.cleanup import clean
-from kinelift.cleanup import solve as solver
+from kinelift.cleanup.body import SOLES, TURNING
 from kinelift.cleanup.clean import to_body26
 from kinelift.cleanup.contacts import contact_of, moving_contact, sole_speed
 from kinelift.cleanup.palms import turn_palms
 from kinelift.cleanup.rig import constant_bones, first_rotations, to_local
-from kinelift.cleanup.solve import SOLES, TURNING, Evidence, Weights, position_jacobian, solve
 from kinelift.errors import InputError
 from kinelift.kinematics import (
     bone_lengths,
@@ -36,183 +35,6 @@ def bent(frames, seed=0, size=0.4):
     return rotvec_to_matrix(v), np.random.default_rng(seed + 1).normal(0, 0.3, (frames, 3))
 
 
-def turned(local, root, step):
-    """The rig after world-frame turns and a root step (T, 54), as the solve applies them."""
-    _, glob = forward_kinematics(BODY26, OFFSETS, local, root)
-    turn = rotvec_to_matrix(step[:, 3:].reshape(len(step), -1, 3))
-    local = local.copy()
-    for k, j in enumerate(TURNING):
-        parent = glob[:, BODY26.parents[j]] if j else np.broadcast_to(np.eye(3), turn[:, k].shape)
-        local[:, j] = np.swapaxes(parent, -1, -2) @ turn[:, k] @ parent @ local[:, j]
-    return forward_kinematics(BODY26, OFFSETS, local, root + step[:, :3])[0]
-
-
-def test_position_jacobian_by_finite_differences():
-    local, root = bent(2)
-    J = position_jacobian(forward_kinematics(BODY26, OFFSETS, local, root)[0])
-    h = 1e-6
-    for i in range(J.shape[-1]):
-        step = np.zeros((2, J.shape[-1]))
-        step[:, i] = h
-        slope = (turned(local, root, step) - turned(local, root, -step)) / (2 * h)
-        np.testing.assert_allclose(J[..., i], slope, atol=1e-8)
-
-
-def evidence(frames, seed=0, **changes):
-    """Evidence about a random rig in front of a camera: everything known, nothing quite right."""
-    rng = np.random.default_rng(seed)
-    R = np.diag([1.0, -1, -1])
-    t = np.array([0.0, 1.0, 5.0])
-    given = {
-        "offsets": OFFSETS,
-        "times": np.cumsum(rng.uniform(0.02, 0.05, frames)),
-        "rays": rng.normal(0, 0.1, (frames, 26, 2)),
-        "ray_weight": rng.uniform(0, 1, (frames, 26)),
-        "lifted": rng.normal(0, 0.4, (frames, 26, 3)),
-        "sigma_m": rng.uniform(0.03, 0.2, (frames, 26)),
-        "contact": rng.uniform(0, 1, (frames, 4)),
-        "floor_y": -0.9,
-        "R_cam_world": R,
-        "t_cam_world": t,
-        "stature_m": 1.7,
-    }
-    return Evidence(**given | changes)
-
-
-def smoothness(e, p, weights):
-    """The robust cost of acceleration whose reweighted quadratic the solve uses, at its minimum's neighbourhood."""
-    from kinelift.trajectory.root import second_difference
-
-    c, seconds = second_difference(e.times)
-    a = sum(c[:, i, None, None] * p[i : len(p) - 2 + i] for i in range(3))
-    return a, (seconds * 30)[:, None] / weights.acceleration_m_s2**2
-
-
-def residuals(e, local, root, frozen):
-    """Stacked weighted residuals whose half square the solve lowers, weights frozen as at the linearisation."""
-    weights = Weights()
-
-    def at(step):
-        p = turned(local, root, step.reshape(len(root), -1))
-        out = []
-        for w, r in frozen(p, weights):
-            out.append((np.sqrt(w)[..., None] * r).ravel() if r.ndim > w.ndim else (np.sqrt(w) * r).ravel())
-        return np.concatenate(out)
-
-    return at
-
-
-def check_step(e, local, root, terms, h=1e-5):
-    """The solve's step answers the normal equations whose Jacobian is taken by finite differences, densely."""
-    frames, n = len(root), 3 + 3 * len(TURNING)
-    at = residuals(e, local, root, terms)
-    J = np.stack([(at(h * v) - at(-h * v)) / (2 * h) for v in np.eye(frames * n)], -1)
-    g = J.T @ at(np.zeros(frames * n))
-    # The cost on the step itself: turns small and alike between frames, the root nearly free.
-    turns = np.diag(np.arange(n) >= 3) * 1.0
-    alike = 2 * np.eye(frames) - np.eye(frames, k=1) - np.eye(frames, k=-1)
-    alike[[0, -1], [0, -1]] -= 1 if frames > 1 else 2
-    own = np.kron(np.eye(frames), turns / Weights().turn_step ** 2 + 1e-3 * (np.eye(n) - turns))
-    own += np.kron(alike, turns / (Weights().turn_step / 8) ** 2)
-    p = forward_kinematics(BODY26, OFFSETS, local, root)[0]
-    step = solver._gauss_newton_step(e, p, Weights()).ravel()
-    assert np.abs(step).max() > 1e-3
-    np.testing.assert_allclose((J.T @ J + own) @ step, -g, atol=1e-5 * np.abs(g).max())
-
-
-QUIET = {"ray_weight": np.zeros((4, 26)), "lifted": np.full((4, 26, 3), np.nan), "contact": np.zeros((4, 4))}
-
-
-def test_lifted_terms_by_finite_differences():
-    """Only the lifter speaks; its sigma, and its robust weight as it stands."""
-    e = evidence(1, floor_y=-50, **{k: v[:1] for k, v in QUIET.items()} | {"lifted": evidence(1).lifted})
-    local, root = bent(1)
-    p0 = forward_kinematics(BODY26, OFFSETS, local, root)[0]
-    distance = np.linalg.norm(p0 - p0[:, :1] - e.lifted, axis=-1) / e.sigma_m
-    w = 1 / e.sigma_m**2 / np.maximum(1, distance / 3)
-    w[:, 0] = 0
-    check_step(e, local, root, lambda p, _: [(w, p - p[:, :1] - e.lifted)])
-
-
-def test_ray_terms_by_finite_differences():
-    e = evidence(1, floor_y=-50, **{k: v[:1] for k, v in QUIET.items()} | {"ray_weight": evidence(1).ray_weight})
-    local, root = bent(1)
-    p0 = forward_kinematics(BODY26, OFFSETS, local, root)[0]
-
-    def miss(p):
-        cam = p @ e.R_cam_world.T + e.t_cam_world
-        return cam[..., :2] / cam[..., 2:] - e.rays
-
-    sigma = Weights().ray * e.stature_m / (p0 @ e.R_cam_world.T + e.t_cam_world)[:, :1, 2]
-    far = np.linalg.norm(miss(p0), axis=-1) / sigma
-    w = e.ray_weight / sigma**2 / np.maximum(1, far / 2)
-    check_step(e, local, root, lambda p, _: [(w, miss(p))])
-
-
-def test_temporal_terms_by_finite_differences():
-    """Acceleration on uneven times, over four frames: the couplings of neighbours and next neighbours."""
-    e = evidence(4, floor_y=-50, **QUIET)
-    local, root = bent(1, size=0.3)
-    local, root = np.repeat(local, 4, 0), root + np.array([[0, 0, 0], [0.01, 0, 0], [0.02, 0.01, 0], [0.05, 0, 0.01]])
-    p0 = forward_kinematics(BODY26, OFFSETS, local, root)[0]
-    a0, base = smoothness(e, p0, Weights())
-    w = base / (1 + (np.linalg.norm(a0, axis=-1) / (3 * Weights().acceleration_m_s2)) ** 2)
-    check_step(e, local, root, lambda p, weights: [(w, smoothness(e, p, weights)[0])])
-
-
-@pytest.mark.parametrize("frames", [1, 2, 3, 7])
-def test_block_banded_solve_is_the_dense_solve(frames):
-    n, rng = 5, np.random.default_rng(frames)
-    lower = np.zeros((frames * n, frames * n))
-    for t in range(frames):  # a product of block-banded factors is block-banded and positive
-        for k in range(min(3, frames - t)):
-            lower[(t + k) * n : (t + k + 1) * n, t * n : (t + 1) * n] = rng.normal(size=(n, n))
-    dense = lower @ lower.T + np.eye(frames * n)
-    blocks = np.zeros((frames, n, 3, n))
-    for t in range(frames):
-        for k in range(min(3, frames - t)):
-            blocks[t, :, k] = dense[t * n : (t + 1) * n, (t + k) * n : (t + k + 1) * n]
-    g = rng.normal(size=(frames, n))
-    found = solver._solve_block_banded(blocks, g)
-    np.testing.assert_allclose(found.ravel(), np.linalg.solve(dense, g.ravel()), rtol=1e-8)
-
-
-def test_windows_of_a_long_clip_join(walk_rig, monkeypatch):
-    """Solved in windows, the answer is the whole clip's."""
-    times = np.arange(110) / 30
-    local, offsets, root, contact = walk_rig(times)
-    p, _ = forward_kinematics(BODY26, offsets, local, root)
-    noisy = p - p[:, :1] + np.random.default_rng(0).normal(0, 0.02, p.shape)
-    cam = p * [1, -1, -1] + [0, 1, 5]
-    e = evidence(
-        110, offsets=offsets, times=times, rays=cam[..., :2] / cam[..., 2:], ray_weight=np.ones((110, 26)),
-        lifted=noisy, sigma_m=np.full((110, 26), 0.03), contact=contact, floor_y=0.0,
-    )  # fmt: skip
-    whole = forward_kinematics(BODY26, offsets, *solve(e, local, root, 2))[0]
-    monkeypatch.setattr(solver, "_WINDOW", 40)
-    monkeypatch.setattr(solver, "_OVERLAP", 20)
-    parts = forward_kinematics(BODY26, offsets, *solve(e, local, root, 2))[0]
-    assert 0 < np.abs(parts - whole).max() < 0.01 and np.abs(parts - whole).mean() < 0.0005
-
-
-def test_planted_soles_stay_planted_and_above_the_floor(walk_rig):
-    """A walk whose lifted feet slide and dip: contact holds them, the floor keeps them out."""
-    times = np.arange(60) / 30
-    local, offsets, root, contact = walk_rig(times)
-    p, _ = forward_kinematics(BODY26, offsets, local, root)
-    wrong = root + np.stack([0.05 * np.sin(3 * times), 0.03 * np.sin(5 * times), 0 * times], -1)
-    rel = p - p[:, :1]
-    e = evidence(
-        60, offsets=offsets, times=times, rays=np.zeros((60, 26, 2)), ray_weight=np.zeros((60, 26)), lifted=rel,
-        sigma_m=np.full((60, 26), 0.03), contact=contact, floor_y=0.0,
-    )  # fmt: skip
-    before = forward_kinematics(BODY26, offsets, local, wrong)[0][:, SOLES]
-    after = forward_kinematics(BODY26, offsets, *solve(e, local, wrong, 6))[0][:, SOLES]
-    assert metrics.foot_sliding(before, contact, 30) > 3
-    assert metrics.foot_sliding(after, contact, 30) < 0.5
-    assert before[..., 1].min() < -0.02 and after[..., 1].min() > -0.004
-
-
 @pytest.mark.parametrize("heading", [0.0, 2.0])
 def test_first_rotations_reproduce_a_natural_pose(walk_rig, heading):
     local, offsets, root, _ = walk_rig(np.arange(30) / 30, heading=heading)
@@ -234,17 +56,6 @@ def test_knees_and_elbows_bend_as_hinges(walk_rig):
     for joint in [f"{s}_{j}" for s in ("left", "right") for j in ("knee", "elbow")]:
         off = np.swapaxes(local[:, B(joint)], -1, -2) @ found[:, B(joint)]
         assert np.degrees(Rotation.from_matrix(off).magnitude()).max() < 12, joint
-
-
-def test_no_sole_sinks_even_where_nothing_is_planted():
-    p, _ = forward_kinematics(BODY26, OFFSETS, np.broadcast_to(np.eye(3), (3, 26, 3, 3)), np.zeros((3, 3)))
-    floor = p[0, SOLES[0], 1] + 0.04
-    e = evidence(
-        3, times=np.arange(3) / 30, ray_weight=np.zeros((3, 26)), lifted=p, sigma_m=np.full((3, 26), 0.1),
-        contact=np.zeros((3, 4)), floor_y=floor,
-    )  # fmt: skip
-    local, root = solve(e, np.broadcast_to(np.eye(3), (3, 26, 3, 3)), np.zeros((3, 3)), 4)
-    assert (forward_kinematics(BODY26, OFFSETS, local, root)[0][:, SOLES, 1] - floor).min() > -0.01
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -167,6 +167,10 @@ class Angles:
     weight: np.ndarray
     slope: np.ndarray
 
+    def sliced(self, frames: slice) -> Angles:
+        """The same for some of the frames."""
+        return Angles(self.excess[frames], self.weight[frames], self.slope[frames])
+
     def add_to(self, own: np.ndarray, gradient: np.ndarray) -> None:
         """Add to the upper triangle of each frame's own block (T, DOF, DOF) and to the gradient (T, DOF), in place."""
         for r in np.flatnonzero(self.weight.any(0)):

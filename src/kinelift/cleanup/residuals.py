@@ -7,7 +7,8 @@ squares).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,15 @@ class Costs:
     relative: np.ndarray
     relative_force: np.ndarray
     angles: Angles | None = None
+
+    def inner(self, before: int, after: int) -> Costs:
+        """Of all frames but so many first and last ones, which do not move."""
+        cut: dict[str, Any] = {}
+        for f in fields(self):
+            x, lag = getattr(self, f.name), {"near": 1, "far": 2}.get(f.name, 0)
+            frames = slice(before, len(self.metric) - after - lag)
+            cut[f.name] = x if x is None else x.sliced(frames) if f.name == "angles" else x[frames]
+        return Costs(**cut)
 
 
 def costs(e: Evidence, p: np.ndarray, local: np.ndarray, weights: Weights) -> Costs:
