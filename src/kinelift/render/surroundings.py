@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from kinelift.render.bodies import Look, linear
-from kinelift.render.room import floor_pattern, value_noise
+from kinelift.render.room import floor_pattern
 
 _TEXEL_M = 0.01
 _WALL_M = 4.0  # painted height of the walls
@@ -170,11 +170,12 @@ def _boxes(rng: np.random.Generator, half: float, count: int, clear: np.ndarray)
 
 def _noise(rng: np.random.Generator, w: int, h: int, metres: float, depth: float) -> np.ndarray:
     """(h, w, 1) brightness about 1, with features from `metres` down to an eighth of it."""
-    x, y = np.meshgrid(np.arange(w) * (_TEXEL_M / metres), np.arange(h) * (_TEXEL_M / metres))
-    out = np.ones((h, w))
+    out = np.ones((h, w), np.float32)
     for octave in range(4):
-        out += depth * 0.6**octave * (value_noise(x * 2**octave, y * 2**octave, int(rng.integers(2**20))) - 0.5)
-    return out[..., None].astype(np.float32)
+        coarse = (np.array([h, w]) * _TEXEL_M / metres * 2**octave).astype(int) + 2
+        grid = (rng.random(coarse) - 0.5).astype(np.float32)
+        out += depth * 0.6**octave * np.asarray(cv2.resize(grid, (w, h), interpolation=cv2.INTER_CUBIC))
+    return np.maximum(out, 0)[..., None]
 
 
 def _shapes(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
