@@ -76,7 +76,8 @@ def metric(tmp_path_factory):
 def test_depth_of_a_colour(metric):
     """Colours arrive in [0, 1] with ImageNet's mean and deviation, red first, sides multiples of 14."""
     assert metric.metric and metric.layout == "depth"
-    z = metric.depth(picture(200))
+    z, focal = metric.depth(picture(200))
+    assert focal is None
     assert z.shape[0] % 14 == 0 and z.shape[1] % 14 == 0
     assert z.shape[1] / z.shape[0] == pytest.approx(SIZE[0] / SIZE[1], rel=0.05)
     np.testing.assert_allclose(z, metres(200), rtol=1e-4)
@@ -84,15 +85,15 @@ def test_depth_of_a_colour(metric):
 
 def test_a_fixed_input_is_kept(tmp_path):
     network = DepthNetwork(colour_network(tmp_path / "n.onnx", shape=(1, 3, 28, 28)))
-    np.testing.assert_allclose(network.depth(picture(60)), np.full((28, 28), metres(60)), rtol=1e-4)
+    np.testing.assert_allclose(network.depth(picture(60))[0], np.full((28, 28), metres(60)), rtol=1e-4)
 
 
 def test_relative_depth_is_known_by_its_relu(tmp_path):
     """The relative networks end in a ReLU and give inverse depth: nearer is larger."""
     network = DepthNetwork(colour_network(tmp_path / "metric.onnx", last="Relu"))
     assert not network.metric and network.layout == "inverse depth"
-    np.testing.assert_allclose(network.depth(picture(200)), 1 / (20 * (4 * 200 / 255 - 2)), rtol=1e-3)
-    assert np.isnan(network.depth(picture(50))).all()
+    np.testing.assert_allclose(network.depth(picture(200))[0], 1 / (20 * (4 * 200 / 255 - 2)), rtol=1e-3)
+    assert np.isnan(network.depth(picture(50))[0]).all()
 
 
 def point_network(path, points, mask, scale, tokens=True, shape=(1, 3, "h", "w")):
@@ -116,7 +117,8 @@ def test_point_map_shift_and_scale(tmp_path, focal):
     mask[:10] = 0
     network = DepthNetwork(point_network(tmp_path / "n.onnx", points, mask, 2.0))
     assert network.metric and network.layout == "points"
-    got = network.depth(picture(0))
+    got, read = network.depth(picture(0))
+    assert read == pytest.approx(focal, rel=5e-3)
     assert np.isnan(got[:10]).all()
     np.testing.assert_allclose(got[10:], z[10:], rtol=2e-3)
 
@@ -127,7 +129,8 @@ def test_fixed_point_map_of_other_proportions_is_cropped(tmp_path):
     u, v = np.meshgrid(*[np.arange(n) - (n - 1) / 2] * 2)
     wall = np.stack([u / focal * 4, v / focal * 4, np.full_like(u, 4.0)], -1)
     path = point_network(tmp_path / "n.onnx", wall, np.ones((n, n)), 1.0, tokens=False, shape=(1, 3, n, n))
-    got = DepthNetwork(path).depth(picture(0))
+    got, read = DepthNetwork(path).depth(picture(0))
+    assert read == pytest.approx(focal)
     assert got.shape == (90, 160)
     assert np.ptp(got) == 0
 
@@ -154,10 +157,10 @@ def test_unseen_frames_stay_unknown(metric):
 def test_looks_are_few(metric, monkeypatch):
     """Half a second between two looks, whatever the frame rate."""
     seen = []
-    monkeypatch.setattr(metric, "depth", lambda image: (seen.append(1), np.full((9, 16), 3.0))[1])
+    monkeypatch.setattr(metric, "depth", lambda image: (seen.append(1), (np.full((9, 16), 3.0), 1500.0))[1])
     times = np.arange(240) / 120
-    person_depth(filmed(times, [0] * 240), standing(times), metric)
-    assert len(seen) == 4
+    found = person_depth(filmed(times, [0] * 240), standing(times), metric)
+    assert len(seen) == 4 and found.focal_px == 1500
 
 
 def test_an_arm_across_the_trunk_does_not_count(metric):

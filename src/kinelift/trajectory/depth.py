@@ -32,6 +32,9 @@ _SIGMA_FRAME = 0.03
 SAMPLE_S, MOST_SAMPLES = 0.5, 600
 
 
+_Answer = Callable[[Any, np.ndarray], tuple[np.ndarray, float | None]]
+
+
 @dataclass(frozen=True, eq=False)
 class PersonDepth(_Record):
     """Depth of one person's pelvis through a clip, from pixels.
@@ -42,12 +45,14 @@ class PersonDepth(_Record):
         sigma: (T,) standard deviation of single frames, in the units of `z`; NaN where `z` is.
         metric: Whether `z` is in metres.
         source: What gave it, in plain words for the report.
+        focal_px: Focal length in pixels of the clip's pictures that the network reads off them; None where it does not.
     """
 
     z: np.ndarray
     sigma: np.ndarray
     metric: bool
     source: str
+    focal_px: float | None = None
 
     def __post_init__(self) -> None:
         frozen_array(self, "z", (None,))
@@ -89,27 +94,27 @@ class DepthNetwork:
         if self.layout is None:
             raise InputError(f"{self.path}: is no depth network known here: {_told(self._session)}; {_ACCEPTED}")
         self.metric = self.layout != "inverse depth"
-        self._answer: Callable[[Any, np.ndarray], np.ndarray] = _moge if self.layout == "points" else _depth_anything
+        self._answer: _Answer = _moge if self.layout == "points" else _depth_anything
 
     @property
     def source(self) -> str:
         """Plain words for the report."""
         return f"{'metric' if self.metric else 'relative'} depth network {self.path.name}"
 
-    def depth(self, image: np.ndarray) -> np.ndarray:
+    def depth(self, image: np.ndarray) -> tuple[np.ndarray, float | None]:
         """Depth (h, w) of an upright RGB picture (H, W, 3) uint8, a smaller grid over the same picture.
 
-        Along the optical axis, metres if `metric`, else up to scale; NaN where the network sees nothing there.
-        Raises `InputError`.
+        Along the optical axis, metres if `metric`, else up to scale; NaN where the network sees nothing there. And the
+        picture's focal length in pixels, where the network tells it. Raises `InputError`.
         """
         try:
-            z = self._answer(self._session, image)
+            z, focal_px = self._answer(self._session, image)
         except Exception as e:  # shapes that do not fit, in numpy's words or in ONNX Runtime's private types
             reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
             raise InputError(f"{self.path}: does not answer as its layout should ({reason})") from None
         if self.layout == "inverse depth":
             z = 1 / np.where(z > 1e-6, z, np.nan)
-        return np.where(np.isfinite(z) & (z > 0), z, np.nan)
+        return np.where(np.isfinite(z) & (z > 0), z, np.nan), focal_px
 
 
 _ACCEPTED = (
@@ -150,7 +155,7 @@ def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / 255
 
 
-def _depth_anything(session: Any, image: np.ndarray) -> np.ndarray:
+def _depth_anything(session: Any, image: np.ndarray) -> tuple[np.ndarray, None]:
     height, width = image.shape[:2]
     asked = session.get_inputs()[0].shape[2:]
     scale = np.sqrt(_PIXELS / (width * height))
@@ -160,10 +165,10 @@ def _depth_anything(session: Any, image: np.ndarray) -> np.ndarray:
     )
     x = (_resized(image, w, h) - _MEAN[:, None, None]) / _STD[:, None, None]
     z = np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0], float)
-    return z.reshape(z.shape[-2:])
+    return z.reshape(z.shape[-2:]), None
 
 
-def _moge(session: Any, image: np.ndarray) -> np.ndarray:
+def _moge(session: Any, image: np.ndarray) -> tuple[np.ndarray, float | None]:
     height, width = image.shape[:2]
     inputs = session.get_inputs()
     scale = min(_LONGEST / max(width, height), 1.0)
@@ -184,12 +189,13 @@ def _moge(session: Any, image: np.ndarray) -> np.ndarray:
     seen = np.asarray(said["mask"]).reshape(h, w)[inside] > 0.5
     columns, rows = np.arange(w) - (w - 1) / 2, np.arange(h) - (h - 1) / 2
     uv = np.stack(np.meshgrid(columns, rows), -1)[inside]
-    z = points[..., 2] + _shift(points[seen], uv[seen])
-    return np.where(seen, z * float(np.asarray(said["metric_scale"]).reshape(-1)[0]), np.nan)
+    shift, focal = _shift(points[seen], uv[seen])
+    z = (points[..., 2] + shift) * float(np.asarray(said["metric_scale"]).reshape(-1)[0])
+    return np.where(seen, z, np.nan), None if focal is None else focal / scale
 
 
-def _shift(points: np.ndarray, uv: np.ndarray) -> float:
-    """The shift s along z that brings points (N, 3) best to their pixels (N, 2): uv = f (x, y) / (z + s), any f.
+def _shift(points: np.ndarray, uv: np.ndarray) -> tuple[float, float | None]:
+    """The shift s along z that brings points (N, 3) best to their pixels (N, 2), uv = f (x, y) / (z + s), and that f.
 
     MoGe's points are known up to it (Wang et al. 2025, section 3.1); f follows in closed form.
     """
@@ -198,18 +204,24 @@ def _shift(points: np.ndarray, uv: np.ndarray) -> float:
     keep = np.isfinite(points).all(-1)
     points, uv = points[keep], uv[keep]
     if len(points) < 16:
-        return 0.0
-    step = max(len(points) // 4000, 1)
-    points, uv = points[::step], uv[::step] / max(np.abs(uv).max(), 1e-9)
+        return 0.0, None
+    step, size = max(len(points) // 4000, 1), max(float(np.abs(uv).max()), 1e-9)
+    points, uv = points[::step], uv[::step] / size
     near, usual = np.percentile(points[:, 2], [1, 50])
 
-    def miss(s: float) -> float:
+    def fitted(s: float) -> tuple[float, np.ndarray]:
         p = points[:, :2] / np.maximum(points[:, 2:] + s, 1e-3 * usual)
-        focal = (p * uv).sum() / max((p * p).sum(), 1e-12)
-        return float(((focal * p - uv) ** 2).mean())
+        focal = float((p * uv).sum() / max((p * p).sum(), 1e-12))
+        return focal, focal * p - uv
 
     reach = max(usual - near, 0.2 * abs(usual))
-    return float(minimize_scalar(miss, bounds=(-0.9 * near, 4 * reach), method="bounded").x)
+    bounds = (-0.9 * near, 4 * reach)
+
+    def miss(s: float) -> float:  # a wall seen straight on leaves the shift open: then none
+        return float((fitted(s)[1] ** 2).mean() + 1e-7 * (s / usual) ** 2)
+
+    best = float(minimize_scalar(miss, bounds=bounds, method="bounded", options={"xatol": 1e-6 * abs(usual)}).x)
+    return best, fitted(best)[0] * size
 
 
 # Where the pelvis is looked for: from the middle of the trunk to the upper thighs, inside the silhouette.
@@ -249,12 +261,14 @@ def person_depth(frames: Iterable[Frame], pose: Pose2D, network: DepthNetwork) -
     times = pose.times
     every = max(SAMPLE_S, float(np.ptp(times)) / MOST_SAMPLES)
     z, sigma = np.full(len(times), np.nan), np.full(len(times), np.nan)
-    due = -np.inf
+    due, focals = -np.inf, []
     for k, frame in zip(range(len(times)), frames, strict=False):
         places = _places(pose, k) if times[k] >= due else np.zeros((0, 2))
         if not len(places):
             continue
-        z[k], spread = _sampled(network.depth(frame.image), places, pose.image_size)
+        seen, focal = network.depth(frame.image)
+        focals += [] if focal is None else [focal]
+        z[k], spread = _sampled(seen, places, pose.image_size)
         z[k] += _SKIN_TO_PELVIS_M if network.metric else 0.0
         sigma[k] = np.hypot(_SIGMA_FRAME * z[k], spread)
         due = times[k] + every
@@ -266,4 +280,4 @@ def person_depth(frames: Iterable[Frame], pose: Pose2D, network: DepthNetwork) -
         reached: np.ndarray = pose.detected & (near <= every)
         z = np.where(reached, np.interp(times, times[known], z[known]), np.nan)
         sigma = np.where(reached, np.interp(times, times[known], sigma[known]), np.nan)
-    return PersonDepth(z, sigma, network.metric, network.source)
+    return PersonDepth(z, sigma, network.metric, network.source, float(np.median(focals)) if focals else None)

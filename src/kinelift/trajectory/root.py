@@ -50,7 +50,7 @@ def solve_root(
     for turn in range(4):
         H, g = _normal_equations(X, uv, w0 * robust / _SIGMA_JOINT_M**2)
         for evidence in depth if turn else ():
-            fitted = evidence.fitted(root[:, 2], w0.any(1))
+            fitted = evidence.fitted(root[:, 2], np.asarray(w0.any(1)))
             known = np.isfinite(fitted.z)
             off = np.where(known, (fitted.z - root[:, 2]) / fitted.sigma, 0.0)
             count = np.where(known, 1 / (fitted.sigma**2 * (1 + (off / 2) ** 2)), 0.0)
