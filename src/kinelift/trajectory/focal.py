@@ -26,9 +26,9 @@ PRIOR_SIGMA = 0.4
 _SIGMA_NETWORK = 0.12
 # Focal lengths that are tried, over the assumed one.
 _TRIED = np.exp(np.linspace(np.log(0.5), np.log(2.6), 7))
-# Each spread counts as so many independent residuals: reprojection, height of planted soles, turn of gravity, the
-# lifter's own sigma. Fitted on 78 six-second clips of held-out motion with focal lengths of 0.5 to 2 x the long side.
-_COUNTS = np.array([13.0, 3.5, 7.6, 6.5])
+# Each spread counts as so many independent residuals: reprojection, height of planted soles, turn of gravity. Fitted
+# on 78 six-second clips of held-out motion with focal lengths of 0.5 to 2 x the long side.
+_COUNTS = np.array([13.0, 3.5, 7.6])
 _CLIP_S = 6.0
 # At most so much of a clip is lifted for each focal length; less than this narrowing of the prior is called nothing.
 _LONGEST_S, _WEAK = 20.0, 0.85
@@ -69,7 +69,7 @@ def refine_focal(
     spreads = np.full((len(logs), len(_COUNTS)), np.nan)
     if part.detected.sum() >= 30:
         for i, factor in enumerate(_TRIED):
-            tried = camera.replaced(K=camera.K * np.array([[factor], [factor], [1.0]]) + _centre(camera, factor))
+            tried = _refocused(camera, float(factor))
             spreads[i] = _spreads(lift(part, tried), part, tried)
     known = np.isfinite(spreads).all(0)
     seconds = float(np.ptp(part.times[part.detected])) if part.detected.any() else 0.0
@@ -86,11 +86,10 @@ def refine_focal(
     return Focal(found, found * sigma, f"prior, refined by {' and '.join(words)}", bool(abs(mean) > np.log(1.1)))
 
 
-def _centre(camera: Camera, factor: float) -> np.ndarray:
-    """What keeps the principal point where it is when the matrix's first two rows are multiplied by `factor`."""
-    kept = np.zeros((3, 3))
-    kept[:2, 2] = (1 - factor) * np.asarray(camera.K)[..., :2, 2].reshape(-1, 2)[0]
-    return kept
+def _refocused(camera: Camera, factor: float) -> Camera:
+    K = camera.K.copy()
+    K[..., [0, 1], [0, 1]] *= factor
+    return camera.replaced(K=K)
 
 
 def _part(pose: Pose2D) -> Pose2D:
@@ -105,8 +104,8 @@ def _part(pose: Pose2D) -> Pose2D:
 
 
 def _spreads(lifted: Lifted, pose: Pose2D, camera: Camera) -> np.ndarray:
-    """(4,) reprojection (m), height of planted soles (m), turn of gravity (rad), geometric mean of sigma; NaN where
-    the lifter does not say or nothing is planted.
+    """(3,) reprojection (m), height of planted soles (m), turn of gravity (rad); NaN where the lifter does not say or
+    nothing is planted.
     """
     rays = camera.unproject(pose.xy)
     x = lifted.positions
@@ -126,8 +125,6 @@ def _spreads(lifted: Lifted, pose: Pose2D, camera: Camera) -> np.ndarray:
         planted = (pose.detected[:, None] & (lifted.contact > 0.6)) if lifted.contact is not None else np.zeros(1, bool)
         if planted.sum() > 30:
             out[1] = max(np.std((at[:, _SOLES] @ down)[planted]), 1e-3)
-    if lifted.sigma is not None:
-        out[3] = np.exp(np.log(lifted.sigma[pose.detected][:, _LIMBS]).mean())
     return np.maximum(out, 1e-6)
 
 
