@@ -2,12 +2,12 @@
 
 An exporter is a module of this package with a `suffix` and a `write`, and one line in `EXPORTERS`. `export` hands
 it a temporary file beside the target and moves it into place when everything is written, so that an exporter
-cannot leave half a file behind.
+cannot leave half a file behind. One that writes further files beside its own names them in `sidecars`.
 """
 
 import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -18,9 +18,14 @@ from kinelift.records import Take
 
 MAX_FPS = 1000.0
 
+Write = Callable[[Take, int, Path, float | None], None]
+
 
 class Exporter(Protocol):
-    """What an entry of `EXPORTERS` must offer: a module with these two names, or any object."""
+    """What an entry of `EXPORTERS` must offer: a module with these two names, or any object.
+
+    It may also have `sidecars: dict[str, Write]`: for "_sigma.csv", what writes `walk_sigma.csv` beside `walk.trc`.
+    """
 
     suffix: str  # with its dot, lower case: ".bvh"
 
@@ -42,6 +47,8 @@ EXPORTERS: dict[str, Exporter] = {
     "bvh": _leaf("bvh"),
     "glb": _leaf("gltf"),
     "csv": _leaf("csv"),
+    "trc": _leaf("trc"),
+    "c3d": _leaf("c3d"),
 }
 
 
@@ -54,7 +61,7 @@ def exporter_for(path: Path) -> Exporter:
 
 
 def export(take: Take, path: Path | str, fps: float | None = None) -> list[Path]:
-    """Write a take in the format of `path`'s suffix; the files written, in the order of the motions.
+    """Write a take in the format of `path`'s suffix; the files written, motion by motion, each before its sidecars.
 
     One person goes to `path`; several go to one file each, `name_p1.bvh`, `name_p2.bvh`. All are written in full
     before the first is moved into place. `fps` resamples to a constant rate in frames per second. Raises
@@ -69,20 +76,27 @@ def export(take: Take, path: Path | str, fps: float | None = None) -> list[Path]
     if not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written, there is no folder {path.parent}")
     targets = [path] if len(take.motions) == 1 else [_person_path(path, i) for i in range(len(take.motions))]
+    jobs = [(i, file, write) for i, target in enumerate(targets) for file, write in _files(exporter, target)]
     with ExitStack() as stack:
-        temporaries = [stack.enter_context(_temporary_beside(target)) for target in targets]
-        for index, (target, temporary) in enumerate(zip(targets, temporaries, strict=True)):
+        temporaries = [stack.enter_context(_temporary_beside(file)) for _, file, _ in jobs]
+        for (index, file, write), temporary in zip(jobs, temporaries, strict=True):
             if len(take.motions[index].times) == 0:
-                raise InputError(f"{target}: nothing to write, the motion has no frames")
-            with _explained(target):
-                exporter.write(take, index, temporary, fps)
-        for target, temporary in zip(targets, temporaries, strict=True):
-            with _explained(target):
-                temporary.replace(target)
-    return targets
+                raise InputError(f"{file}: nothing to write, the motion has no frames")
+            with _explained(file):
+                write(take, index, temporary, fps)
+        for (_, file, _), temporary in zip(jobs, temporaries, strict=True):
+            with _explained(file):
+                temporary.replace(file)
+    return [file for _, file, _ in jobs]
 
 
 save = export  # the public name: `kinelift.export` is this package
+
+
+def _files(exporter: Exporter, target: Path) -> list[tuple[Path, Write]]:
+    sidecars: dict[str, Write] = getattr(exporter, "sidecars", {})
+    beside = [(target.with_name(f"{target.stem}{ending}"), write) for ending, write in sidecars.items()]
+    return [(target, exporter.write), *beside]
 
 
 def _person_path(path: Path, index: int) -> Path:
