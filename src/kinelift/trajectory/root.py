@@ -19,7 +19,7 @@ from kinelift.trajectory.depth import PersonDepth
 _SIGMA_JOINT_M = 0.04
 _SIGMA_ACCELERATION = np.array([6.0, 6.0, 3.0])
 # The lifter's depth, one frame, over depth; a planted sole's height; soles seen flatter than this say nothing.
-_SIGMA_CUE, _SIGMA_SOLE_M, _LEAST_STEEP = 0.05, 0.05, 0.08
+_SIGMA_CUE, _SIGMA_SOLE_M, _LEAST_STEEP = 0.05, 0.015, 0.08
 
 
 def second_difference(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
