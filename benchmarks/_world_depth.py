@@ -51,7 +51,7 @@ def network_depth(case: Case, errors: NetworkErrors = NETWORK) -> PersonDepth:
     t = len(case.truth)
     log = errors.clip * rng.standard_normal() + errors.frame * rng.standard_normal(t)
     z = case.camera.to_camera(case.truth[:, :1])[:, 0, 2] * np.exp(log + errors.drift * smooth_noise(rng, (t,), 1.0))
-    return PersonDepth(z, np.hypot(errors.drift, errors.frame) * z, True, "a metric depth network")
+    return PersonDepth(z, max(float(np.hypot(errors.drift, errors.frame)), 0.01) * z, True, "a metric depth network")
 
 
 def alone(case: Case, lifted: Lifted, height_m: float) -> dict[str, tuple[Score, float]]:

@@ -70,7 +70,8 @@ def score(
         "float": metrics.floating(feet, touching),
         "own_float": metrics.floating(own, touching),
     }
-    jumps = [metrics.flight_height(feet, s) / metrics.flight_height(own, s) for s in metrics.flights(own, fps)]
+    flown = metrics.flights(own, fps, contact)
+    jumps = [metrics.flight_height(feet, s) / metrics.flight_height(own, s) for s in flown]
     hits = (0.0, 0.0, 0.0)
     if said is not None and contact is not None:
         hits = (float((contact & (said > 0.5)).sum()), float((said > 0.5).sum()), float(contact.sum()))

@@ -142,11 +142,13 @@ def tables(run: Run, title: str, some: list[Case], kind: str) -> None:
 
 
 def _worst(run: Run, scores: list[Score]) -> None:
-    for k in ("abs", "slide", "sink"):
+    for k in ("abs", "wa", "slide", "sink"):
         excess = [s.values[k] - s.values.get(f"own_{k}", 0.0) for s in scores]
         order = np.argsort(np.nan_to_num(np.array(excess), nan=-1))[::-1][: run.worst]
         named = (f"{scores[i].name} {scores[i].values[k]:.1f}" for i in order)
         print(f"  worst {(WHERE | HOW)[k]}: " + "; ".join(named), flush=True)
+    jumps = [f"{s.name} {' '.join(f'{f:.2f}' for f in s.flights)}" for s in scores if s.flights]
+    print("  flight, found / true: " + "; ".join(jumps or ["none"]), flush=True)
 
 
 def static(run: Run) -> None:

@@ -261,6 +261,10 @@ def test_a_jump_is_a_flight_of_its_own_height():
     assert metrics.flight_height(soles, span) == pytest.approx(9.81 * 0.4**2 / 8, rel=1e-3)
     assert metrics.flight_height(soles, span, floor_y=0.05) == pytest.approx(9.81 * 0.4**2 / 8 - 0.05, rel=1e-3)
     assert len(metrics.flights(soles, fps, least_m=0.04)) == 2
+    contact = np.zeros((len(t), 4))
+    assert metrics.flights(soles, fps, contact) == [span]
+    contact[60, 2] = 1  # stands on something there
+    assert metrics.flights(soles, fps, contact) == []
 
 
 def test_stances_and_how_far_a_foot_gets_in_them():

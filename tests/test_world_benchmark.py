@@ -19,7 +19,8 @@ pytest.importorskip("torch", reason="the benchmark's generated motion and held-o
 LIMBS = BODY26.indices(*metrics.LIMBS)
 FPS = 30.0
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
-NAMES = ("_protocol", "_world_cases", "_world_baselines", "_world_measures", "_world_rendered", "world")
+NAMES = ("_protocol", "_world_cases", "_world_baselines", "_world_depth", "_world_measures", "_world_rendered")
+NAMES += ("lifting", "speed", "world")
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,55 @@ def test_baselines_stop_feet_as_they_say(bench, true, contact):
     for j, p in bones:
         length = np.linalg.norm(recipe[:, j] - recipe[:, p], axis=-1)
         np.testing.assert_allclose(length, np.linalg.norm(true[:, j] - true[:, p], axis=-1), atol=1e-6)
+
+
+def test_depths_place_the_root_as_deep_as_they_say(bench, true):
+    b = bench["_world_baselines"]
+    camera = cameras(bench, true)["walking along"]
+    pose, lifted = perfect(bench, true, camera)
+    root = camera.to_camera(true[:, :1])[:, 0]
+    lens = Camera.from_focal(camera.focal_px, camera.image_size)
+    np.testing.assert_allclose(b.root_in_camera(lifted.positions, pose, lens), root, atol=0.02)
+    z = root[:, 2].copy()
+    z[10:13] = np.nan
+    np.testing.assert_allclose(b.root_in_camera(lifted.positions, pose, lens, z), root, atol=0.02)
+    np.testing.assert_allclose(b.root_in_camera(lifted.positions, pose, lens, 1.1 * z)[20:], 1.1 * root[20:], atol=0.02)
+
+
+def test_the_synthetic_depth_network_errs_as_stated(bench, true):
+    d, made = bench["_world_depth"], bench["_world_cases"].made(2)
+    case = bench["_world_cases"].moving_case(made[0], "walking along")
+    z = case.camera.to_camera(case.truth[:, :1])[:, 0, 2]
+    only_clip = d.network_depth(case, d.NetworkErrors(0.1, 0, 0)).z / z
+    assert only_clip.std() < 1e-9 and abs(only_clip[0] - 1) < 0.4
+    frame = np.log(d.network_depth(case, d.NetworkErrors(0, 0, 0.05)).z / z)
+    assert frame.std() == pytest.approx(0.05, rel=0.25)
+    drift = np.log(d.network_depth(case, d.NetworkErrors(0, 0.05, 0)).z / z)
+    assert np.abs(np.diff(drift)).max() < 0.02 < np.ptp(drift)
+
+
+def test_longer_clips_for_the_cost_have_no_jumps(bench, true):
+    pose, _ = perfect(bench, true, bench["_protocol"].placed(bench["_protocol"].PLACES[0], true))
+    longer = bench["speed"].to_and_fro(pose, 10.0)
+    assert len(longer.times) == 300 and longer.times[-1] == pytest.approx(299 / FPS)
+    step, own = (np.nanmax(np.abs(np.diff(p.xy, axis=0))) for p in (longer, pose))
+    assert step <= own + 1e-9
+    np.testing.assert_array_equal(longer.xy[:90], pose.xy)
+    np.testing.assert_array_equal(longer.xy[178:268], pose.xy)
+
+
+def test_cost_is_judged_by_how_it_grows(bench, tmp_path, capsys):
+    speed, table = bench["speed"], bench["lifting"].Table()
+    frames = [300.0, 1800.0, 18000.0]
+    lines = speed.fitted(
+        table, [{"frames": n, "after_detection": 0.1 + n / 900, "peak": 200 + n / 100} for n in frames]
+    )
+    assert lines["after_detection"] == pytest.approx([1 / 900, 0.1]) and "met" in capsys.readouterr().out
+    speed.fitted(table, [{"frames": n, "after_detection": n * n / 1e6, "peak": 200.0} for n in frames])
+    assert "missed" in capsys.readouterr().out
+    rows = [{"frames": n, "after_detection": n / 900, "peak": 200.0} for n in frames]
+    speed.plot(rows, lines, tmp_path)
+    assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG") and "<svg" in (tmp_path / "cost.svg").read_text()
 
 
 def test_a_quick_run_prints_every_row_and_keeps_every_number(bench, monkeypatch, tmp_path, capsys):

@@ -209,16 +209,20 @@ def floating(soles: np.ndarray, contact: np.ndarray, floor_y: float = 0.0) -> fl
     return float(np.maximum(soles[on, :, 1].min(1) - floor_y, 0).mean() * 1000) if on.any() else float("nan")
 
 
-def flights(soles: np.ndarray, fps: float, floor_y: float = 0.0, least_m: float = 0.1) -> list[slice]:
+def flights(
+    soles: np.ndarray, fps: float, contact: np.ndarray | None = None, floor_y: float = 0.0, least_m: float = 0.1
+) -> list[slice]:
     """Spans of frames in which all soles (T, F, 3) are above the floor, by `least_m` at the peak: jumps.
 
-    A span is where the lowest sole is over a quarter of `least_m`, of at least 0.1 s.
+    A span is where the lowest sole is over a quarter of `least_m`, of at least 0.1 s. Who stands on something in it,
+    by `contact` (T, F) > 0.5, does not fly.
     """
     low = soles[..., 1].min(1) - floor_y
     edges = np.flatnonzero(np.diff(np.concatenate([[0], (low > least_m / 4).astype(int), [0]])))
     spans = [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
     inside = [s for s in spans if s.start > 0 and s.stop < len(low)]
-    return [s for s in inside if low[s].max() >= least_m and (s.stop - s.start) / fps >= 0.1]
+    flown = [s for s in inside if low[s].max() >= least_m and (s.stop - s.start) / fps >= 0.1]
+    return flown if contact is None else [s for s in flown if not (contact[s] > 0.5).any()]
 
 
 def flight_height(soles: np.ndarray, span: slice, floor_y: float = 0.0) -> float:
