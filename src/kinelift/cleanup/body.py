@@ -43,9 +43,13 @@ def _ancestry() -> np.ndarray:
 _ABOVE = _ancestry()
 # (17, 26) 1 where a joint hangs on, or is, a turning joint.
 SUBTREE = _ABOVE[TURNING].astype(float)
-# (DOF, DOF) whether the column's subtree lies in the row's, and whether the row's lies strictly inside the column's.
+# (DOF, DOF) whether the column's subtree lies in the row's, and whether strictly inside.
 HOLDS = _ABOVE[np.ix_(TURNING, TURNING)][np.ix_(PLACE, PLACE)]
-INSIDE = ~HOLDS & HOLDS.T
+HOLDS_STRICTLY = HOLDS & ~HOLDS.T
+# Each place's degrees of freedom; the root's translation is moved with the pelvis.
+COLUMNS = [
+    (i, slice(int(at[0]), int(at[-1]) + 1)) for i in range(len(TURNING)) if len(at := np.flatnonzero(i == PLACE))
+]
 
 
 def twists(positions: np.ndarray, glob: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from kinelift.cleanup.moving import Views, find_root
 from kinelift.cleanup.rig import constant_bones, first_rotations
 from kinelift.cleanup.settings import Given, Settings
 from kinelift.cleanup.solve import solve
+from kinelift.cleanup.uncertainty import posterior_sigma
 from kinelift.errors import InputError
 from kinelift.kinematics import forward_kinematics, mass_weights
 from kinelift.records import Lifted, Pose2D
@@ -104,11 +105,12 @@ class Fit:
                 local, root, ground = self._relevelled(e, local, root, ground)
             self._measure_depth(e, root)
         local, root = solve(e, local, root, iterations, weights)
+        sigma_m = posterior_sigma(e, local, root, weights)
         if not self.calibrated:
             origin = root[0] * [1, 0, 1]
             root, ground = root - origin, ground.moved(origin)
         contact = np.clip(e.contact[:, : len(SOLES)], 0, 1)
-        return Fitted(e.offsets, local, root, contact, e.sigma_m, ground, self.views, self.views_sigma, scale)
+        return Fitted(e.offsets, local, root, contact, sigma_m, ground, self.views, self.views_sigma, scale)
 
     def _start(self) -> tuple[Evidence, np.ndarray, np.ndarray, Ground, float]:
         """Evidence, first rotations and root in the world, the world, and metres per unit of the lifter."""

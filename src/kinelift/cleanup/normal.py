@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from kinelift.cleanup.banded import BlockBanded
-from kinelift.cleanup.body import DOF, HOLDS, INSIDE, PLACE, SUBTREE, twists
+from kinelift.cleanup.body import COLUMNS, DOF, HOLDS, HOLDS_STRICTLY, PLACE, SUBTREE, twists
 from kinelift.cleanup.evidence import Weights
 from kinelift.cleanup.residuals import Costs
 
@@ -40,11 +40,9 @@ def normal_equations(c: Costs, p: np.ndarray, glob: np.ndarray, weights: Weights
 def _own(c: Costs, x: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Write each frame's own block (upper triangle) and return the gradient (T, DOF)."""
     whole = _composite(c.metric, x)
-    pull = whole + _composite_isotropic(c.relative, x, x)
-    force = (pull[:, PLACE] @ b[..., None])[..., 0]
-    np.multiply(b @ np.swapaxes(force, 1, 2), _UPPER, out=out)
+    np.multiply(b @ _pulled(whole + _composite_isotropic(c.relative, x, x), b), _UPPER, out=out)
     # Positions relative to the root do not feel its translation.
-    out[:, :3] = _UPPER[:3] * np.swapaxes((whole[:, PLACE, :3] @ b[..., None])[..., 0], 1, 2)
+    out[:, :3] = _UPPER[:3] * _pulled(whole[:, :, :3], b)
     root = _wrench(c.force, x)
     turning = root + _wrench(c.relative_force, x)
     gradient = np.einsum("tni,tni->tn", b, turning[:, PLACE])
@@ -56,11 +54,19 @@ def _between(
     weight: np.ndarray, x: np.ndarray, y: np.ndarray, b_x: np.ndarray, b_y: np.ndarray, out: np.ndarray
 ) -> None:
     """Write the blocks between frames with joints at x and at y (N, 26, 3), coupled by `weight` (N, 26)."""
-    pull = _composite_isotropic(weight, x, y)[:, PLACE]
-    ahead = b_x @ np.swapaxes((pull @ b_y[..., None])[..., 0], 1, 2)
-    back = (np.swapaxes(pull, -1, -2) @ b_x[..., None])[..., 0] @ np.swapaxes(b_y, 1, 2)
+    pull = _composite_isotropic(weight, x, y)
+    ahead = b_x @ _pulled(pull, b_y)
+    back = b_y @ _pulled(np.swapaxes(pull, -1, -2), b_x)
     np.multiply(ahead, HOLDS, out=out)
-    out += np.multiply(back, INSIDE, out=back)
+    out += np.swapaxes(np.multiply(back, HOLDS_STRICTLY, out=back), 1, 2)
+
+
+def _pulled(pull: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(T, n, DOF): each degree of freedom's twist (T, DOF, 6) times the matrix (n, 6) of its place, `pull`."""
+    out = np.empty((len(b), pull.shape[2], DOF))
+    for place, columns in COLUMNS:
+        np.matmul(pull[:, place], np.swapaxes(b[:, columns], 1, 2), out=out[..., columns])
+    return out
 
 
 def _wrench(force: np.ndarray, x: np.ndarray) -> np.ndarray:
