@@ -15,6 +15,7 @@ _WINDOW = (21, 21)
 _DEEPEST = 4
 _LEAST_CORNER = 2e-5  # smallest eigenvalue, of a picture in [0, 1]
 _THERE_AND_BACK_PX = 0.7
+_ALIKE = 28.0  # mean difference in the window; 45 between pictures that have nothing to do with each other
 
 
 def cells(xy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -46,7 +47,9 @@ def corners(plain: np.ndarray, around: np.ndarray, taken: np.ndarray) -> np.ndar
 
 
 def followed(before: np.ndarray, after: np.ndarray, xy: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where points (n, 2) of one picture are in another, near `guess`, and (n,) bool whether the way back agrees."""
+    """Where points (n, 2) of one picture are in another, near `guess`, and (n,) bool whether the way back agrees and
+    it looks the same; the pictures are evened out.
+    """
     import cv2
 
     if not len(xy):
@@ -54,7 +57,8 @@ def followed(before: np.ndarray, after: np.ndarray, xy: np.ndarray, guess: np.nd
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
     rest: tuple[Any, ...] = (None, None, _WINDOW, _DEEPEST, stop, cv2.OPTFLOW_USE_INITIAL_FLOW)
     xy, guess = (np.ascontiguousarray(a, np.float32) for a in (xy, guess))
-    there, ok, _ = cv2.calcOpticalFlowPyrLK(before, after, xy, guess.copy(), *rest)
+    there, ok, unlike = cv2.calcOpticalFlowPyrLK(before, after, xy, guess.copy(), *rest)
     back, returned, _ = cv2.calcOpticalFlowPyrLK(after, before, there, xy.copy(), *rest)
-    good = (ok[:, 0] > 0) & (returned[:, 0] > 0) & (np.linalg.norm(back - xy, axis=-1) < _THERE_AND_BACK_PX)
+    good = (ok[:, 0] > 0) & (returned[:, 0] > 0) & (unlike[:, 0] < _ALIKE)
+    good &= np.linalg.norm(back - xy, axis=-1) < _THERE_AND_BACK_PX
     return there, good & np.isfinite(there).all(-1)

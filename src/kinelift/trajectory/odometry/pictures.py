@@ -10,7 +10,7 @@ import numpy as np
 from kinelift.camera import Camera
 from kinelift.records import Frame, Pose2D
 
-SIDE_PX = 640
+SIDE_PX, _LEAST_SIDE_PX = 640, 48
 # Half the thickness of a limb and the radius of a head, as shares of the person's extent in the picture.
 _LIMB, _HEAD = 0.075, 0.11
 _LEAST_CONFIDENCE = 0.1
@@ -53,7 +53,9 @@ def small_frames(frames: Iterable[Frame], pose: Pose2D) -> Iterator[Small]:
         last = k
         h, w = frame.image.shape[:2]
         scale = scale_of((w, h))
-        size = (max(1, round(w * scale)), max(1, round(h * scale)))
+        size = (round(w * scale), round(h * scale))
+        if min(size) < _LEAST_SIDE_PX:
+            continue
         picture = frame.image if scale == 1 else cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
         plain = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         yield Small(k, evened(plain), plain, hide(k, size))

@@ -13,7 +13,8 @@ from kinelift.trajectory.odometry.pictures import Lens, Small
 # A new key frame: when so few of the last one's points are left, when they moved so far (of the picture's width), or
 # when so many frames went by.
 _LEFT, _MOVED, _LONGEST = 0.65, 0.08, 45
-_FEWEST = 12
+# Fewer found points than this, and than this share of the key frame's, are chance: the frame is not used.
+_FEWEST, _FEWEST_SHARE = 12, 0.2
 _PATIENCE = 12  # frames without sight of the last key frame before a new one is taken without a link
 
 
@@ -63,15 +64,18 @@ class Tracker:
         if self._key is None:
             self._start(frame, np.zeros(0, int), np.zeros((0, 2), np.float32))
             return
+        enough = max(_FEWEST, _FEWEST_SHARE * len(self._xy))
         xy, good = self._find(frame, self._guess())
-        if good.sum() < _FEWEST:
+        if good.sum() < enough:
             xy, good = self._find(frame, self._recognised(frame))
-        if good.sum() < _FEWEST and self._lost < _PATIENCE:
+        if good.sum() < enough:
             self._lost += 1
+            if self._lost > _PATIENCE:
+                self._start(frame, np.zeros(0, int), np.zeros((0, 2), np.float32))
             return
         self._lost = 0
         self._at, self._good = np.where(good[:, None], xy, self._at), good
-        moved = np.median(np.linalg.norm(xy - self._xy, axis=-1)[good]) if good.any() else np.inf
+        moved = np.median(np.linalg.norm(xy - self._xy, axis=-1)[good])
         left = good.sum() < _LEFT * max(len(self._xy), _FEWEST)
         if left or moved > _MOVED * frame.plain.shape[1] or frame.index - self._key.index >= _LONGEST:
             self._start(frame, self._ids[good], xy[good])
@@ -115,7 +119,7 @@ class Tracker:
     def _start(self, frame: Small, ids: np.ndarray, xy: np.ndarray) -> None:
         """Make this frame the key frame, with new corners where none are followed."""
         new = corners(frame.plain, frame.around, xy)
-        self._key = frame
+        self._key, self._lost = frame, 0
         self._ids = np.concatenate([ids, self._next_id + np.arange(len(new))])
         self._next_id += len(new)
         self._xy = np.concatenate([xy, new]).astype(np.float32)
