@@ -238,3 +238,24 @@ def test_a_network_that_breaks_its_layout(tmp_path):
 def test_depth_is_checked(z, sigma):
     with pytest.raises(RecordError):
         PersonDepth(np.array(z), np.array(sigma), True, "test")
+
+
+def test_a_vast_file_is_not_read(tmp_path, monkeypatch):
+    path = colour_network(tmp_path / "n.onnx")
+    monkeypatch.setattr("kinelift.trajectory.onnx_file._LARGEST", path.stat().st_size - 1)
+    with pytest.raises(InputError, match="larger than"):
+        DepthNetwork(path)
+
+
+def test_weights_outside_a_node_inside_the_graph_are_found(tmp_path):
+    """A tensor in a node's attribute that points to another file."""
+    tensor = constant("c", np.zeros((1, 8, 8), np.float32))
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/hostname")
+    nodes = [helper.make_node("Constant", [], ["y"], value=tensor)]
+    graph = helper.make_graph(nodes, "g", [value("x", (1, 3, 8, 8))], [value("y", (1, 8, 8))])
+    path = tmp_path / "n.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(InputError, match="keeps its weights in another file"):
+        DepthNetwork(path)

@@ -15,7 +15,7 @@ _LARGEST = 1_500_000_000
 _DEEPEST = 8
 # Field numbers of onnx.proto3.
 _GRAPH = 7  # of a model
-_FUNCTIONS = 25
+_FUNCTIONS, _FUNCTION_NODES = 25, 7
 _NODES, _TENSORS, _SPARSE = 1, 5, 15  # of a graph
 _INPUTS, _OUTPUTS, _OP, _ATTRIBUTES = 1, 2, 4, 5  # of a node
 _EXTERNAL, _LOCATION = 13, 14  # of a tensor
@@ -32,7 +32,9 @@ def read_onnx(path: Path) -> bytes:
     except OSError as e:
         raise InputError(f"{path}: cannot be read ({e.strerror})") from None
     try:
-        outside = any(_external(graph) for graph in _graphs(memoryview(data)))
+        model = memoryview(data)
+        outside = any(_external(g) for g in _under(model, _GRAPH))
+        outside |= any(_external(f, _FUNCTION_NODES) for f in _under(model, _FUNCTIONS))
     except (IndexError, ValueError):
         raise InputError(f"{path}: is no ONNX file") from None
     if outside:
@@ -43,7 +45,7 @@ def read_onnx(path: Path) -> bytes:
 def origin(data: bytes, output: str) -> str:
     """The operator that a graph's output comes from, looking through those that only reshape or scale: `Sigmoid`."""
     made: dict[str, tuple[str, list[str]]] = {}
-    for graph in _graphs(memoryview(data)):
+    for graph in _under(memoryview(data), _GRAPH):
         for node in _under(graph, _NODES):
             inputs, named = [_text(v) for v in _under(node, _INPUTS)], [_text(v) for v in _under(node, _OP)]
             made.update({_text(v): (named[0] if named else "", inputs) for v in _under(node, _OUTPUTS)})
@@ -56,18 +58,14 @@ def origin(data: bytes, output: str) -> str:
     return ""
 
 
-def _graphs(model: memoryview) -> Iterator[memoryview]:
-    yield from _under(model, _GRAPH)
-
-
-def _external(graph: memoryview, depth: int = 0) -> bool:
-    """Whether any tensor of a graph, or of graphs inside its nodes, lies outside the file."""
+def _external(graph: memoryview, nodes: int = _NODES, depth: int = 0) -> bool:
+    """Whether any tensor of a graph, or of graphs inside its `nodes`, lies outside the file."""
     if depth > _DEEPEST:
         raise ValueError("nested too deep")
-    tensors = list(_under(graph, _TENSORS))
+    tensors = list(_under(graph, _TENSORS)) if nodes == _NODES else []
     for sparse in _under(graph, _SPARSE):
         tensors += [*_under(sparse, 1), *_under(sparse, 2)]
-    for node in _under(graph, _NODES):
+    for node in _under(graph, nodes):
         for attribute in _under(node, _ATTRIBUTES):
             for number, value in _fields(attribute):
                 if isinstance(value, int):
@@ -76,7 +74,7 @@ def _external(graph: memoryview, depth: int = 0) -> bool:
                     tensors.append(value)
                 elif number in (22, 23):
                     tensors += [*_under(value, 1), *_under(value, 2)]
-                elif number in (6, 11) and _external(value, depth + 1):
+                elif number in (6, 11) and _external(value, depth=depth + 1):
                     return True
     return any(n == _EXTERNAL or (n == _LOCATION and v == 1) for t in tensors for n, v in _fields(t))
 

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solveh_banded
 
+from kinelift.camera import Camera
+from kinelift.records import Lifted, Pose2D
+from kinelift.skeleton import BODY26
 from kinelift.trajectory.depth import PersonDepth
+
+LIMBS = BODY26.indices(
+    *(f"{s}_{j}" for s in ("left", "right") for j in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
+)
 
 # Standard deviations: of a joint's ray times depth (m), and of the root's acceleration (m/s^2) sideways and in depth.
 _SIGMA_JOINT_M = 0.04
@@ -61,6 +68,17 @@ def solve_root(
         miss = np.linalg.norm((root[:, None, :2] + X[..., :2]) / z[..., None] - uv, axis=-1) * z
         robust = 1 / (1 + (miss / 0.10) ** 2)
     return root
+
+
+def first_root(lifted: Lifted, pose: Pose2D, camera: Camera) -> np.ndarray:
+    """Path (T, 3) in camera axes and in the lifter's own units: what geometry says before any clean-up.
+
+    `lifted` and `pose` in body26; only limb joints count.
+    """
+    rays = camera.unproject(pose.xy)
+    weight = np.zeros(rays.shape[:2])
+    weight[:, LIMBS] = np.where(np.isfinite(rays).all(-1), pose.confidence, 0.0)[:, LIMBS]
+    return solve_root(lifted.positions, rays, weight, pose.times)
 
 
 @dataclass(frozen=True, eq=False)
