@@ -428,7 +428,7 @@ def test_openpose_of_a_real_clip(data, tmp_path, camera):
         fps=60,
         image_size=(1088, 1920),
         calibration=folder / "calibration.toml",
-        camera=f"cam_{camera[-2:]}",
+        camera_name=f"cam_{camera[-2:]}",
     )
     (motion,) = solved.motions
     assert motion.observed.mean() > 0.8

@@ -61,8 +61,17 @@ def animate(
     lifter: Annotated[str, typer.Option(help="temporal, FILE.onnx, or package.module:Class")] = "temporal",
     focal: Annotated[float | None, typer.Option(help="Focal length in pixels")] = None,
     fov: Annotated[float | None, typer.Option(help="Horizontal field of view in degrees")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="Pose2Sim TOML; the world is then its own")] = None,
-    camera: Annotated[str | None, typer.Option(help="Which camera of the calibration")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Pose2Sim TOML, OpenCV YAML or XML, Qualisys XML; the world is then its own")
+    ] = None,
+    camera_name: Annotated[str | None, typer.Option(help="Which camera of the calibration")] = None,
+    camera: Annotated[str, typer.Option(help="static, moving, or auto: found from the surroundings")] = "auto",
+    depth: Annotated[Path | None, typer.Option(help="A metric depth network (.onnx), as a further opinion")] = None,
+    foot_lock: Annotated[str, typer.Option(help="Planted feet: auto, always, never or ground")] = "auto",
+    joint_limits: Annotated[bool, typer.Option(help="Keep joints within published ranges of motion")] = True,
+    asymmetric: Annotated[bool, typer.Option(help="Left and right bones may differ in length")] = False,
+    treadmill: Annotated[bool, typer.Option(help="The person walks on a belt, in place")] = False,
+    edits: Annotated[Path | None, typer.Option(help="Repair by hand: a .toml or .json file")] = None,
     keypoints_format: Annotated[str | None, typer.Option(help="Layout of a key point file, such as body_25b")] = None,
     fps: Annotated[float | None, typer.Option(help="Frame rate: of key point files, and of BVH and GLB out")] = None,
     image_size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT of a key point file's pictures")] = None,
@@ -75,9 +84,12 @@ def animate(
     if sample == (input is not None):
         raise InputError("give an input or --sample" if not sample else "give either an input or --sample, not both")
     options = Options(
-        height, focal, fov, calibration, camera, start, end, int(person) if person.isdigit() else person,
-        detector, pose_model, person_model, lifter, keypoints_format, fps, parsed_size(image_size), threads,
-        openpose_options(proto2d, model2d, parts),
+        height_m=height, focal_px=focal, fov_deg=fov, calibration=calibration, camera_name=camera_name, camera=camera,
+        depth=depth, foot_lock=foot_lock, joint_limits=joint_limits, asymmetric=asymmetric, treadmill=treadmill,
+        edits=edits, start=start, end=end, person=int(person) if person.isdigit() else person, detector=detector,
+        pose_model=pose_model, person_model=person_model, lifter=lifter, keypoints_format=keypoints_format, fps=fps,
+        image_size=parsed_size(image_size), threads=threads,
+        detector_options=openpose_options(proto2d, model2d, parts),
     )  # fmt: skip
     names = _formats(formats)
     with OutputFolder(out) as folder, Progress() as progress:

@@ -7,14 +7,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kinelift.cleanup import clean, knuckle_lines
+from kinelift.cleanup import Given, Settings, clean, knuckle_lines
 from kinelift.lift import answer, load_lifter, mapped
-from kinelift.pipeline.cameras import stated_camera
+from kinelift.pipeline.cameras import stated_camera, surroundings
 from kinelift.pipeline.facts import facts_of, remarks, repair_facts, sources
-from kinelift.pipeline.inputs import Progress, key_points, one_shot, size_stated, stature
+from kinelift.pipeline.inputs import (
+    Progress,
+    key_points,
+    one_shot,
+    read_given_edits,
+    recut,
+    size_stated,
+    stature,
+)
 from kinelift.pipeline.options import SAMPLE, SAMPLE_HEIGHT_M, Options, sample_path
 from kinelift.records import Take
 from kinelift.repair import Sight, repair, within_picture
+from kinelift.repair.edits import Edits
 from kinelift.report import quality
 from kinelift.skeleton import BODY26
 
@@ -34,30 +43,40 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
     lifter = load_lifter(options.lifter, options.threads)
     began = time.perf_counter()
     detection, stored = key_points(path, options, tell)
-    pose, shot_warnings = one_shot(detection)
+    edits = read_given_edits(options, stored)
+    pose, shot_warnings = one_shot(recut(detection, edits))
+    edits.check(pose)
     camera, focal_source, calibrated = stated_camera(path, pose, detection, options, stored)
     seconds = {"detect": time.perf_counter() - began}
+    began = time.perf_counter()
+    seen = surroundings(path, pose, camera, calibrated, options, stored, tell)
+    seconds["surroundings"] = time.perf_counter() - began
     with threadpool_limits(options.threads):
         began = time.perf_counter()
         tell("repair", 0, 1)
         visible, sight = within_picture(pose) if size_stated(path, options, stored) else (pose, Sight())
         mended, repairs = repair(visible)
+        mended = edits.hidden(edits.swapped(mended))
         body = mapped(mended, BODY26)
         tell("lift", 0, 1)
         lifted = answer(lifter, mapped(mended, lifter.skeleton), camera)
         tell("solve", 0, 1)
-        height, scale_source = stature(path, options, stored)
-        result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended))
-        result = dataclasses.replace(result, motion=result.motion.replaced(observed=visible.detected))
+        height, scale_source = stature(path, options, stored, edits)
+        given = Given(seen.path, seen.depth, edits.contact(pose.times), edits.support_y(pose.times))
+        settings = Settings(options.foot_lock, options.joint_limits, options.asymmetric, options.treadmill)
+        result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended), given=given, settings=settings)
+        motion, camera = edits.grounded(result.motion.replaced(observed=visible.detected), result.camera)
+        result = dataclasses.replace(result, motion=motion, camera=camera)
         tell("solve", 1, 1)
         seconds["after_detection"] = time.perf_counter() - began
     facts = facts_of(path, options, detection, lifter, result, stored)
+    facts |= seen.facts | ({"edits": edits.as_dict()} if edits != Edits() else {})
     facts |= {"height_m": height, "scale_source": scale_source, "focal_source": focal_source}
     report = {
         **quality(result.motion, result.camera, body, lifted),
         **repair_facts(repairs, sight),
         **sources(facts, result, lifted),
         "seconds_spent": {k: round(v, 3) for k, v in seconds.items()},
-        "warnings": [*detection.warnings, *shot_warnings, *remarks(visible, sight, facts)],
+        "warnings": [*detection.warnings, *shot_warnings, *seen.warnings, *remarks(visible, sight, facts)],
     }
     return Take((result.motion,), result.camera, (pose,), facts, report)

@@ -1,16 +1,21 @@
-"""The camera that the user, a file or a prior states."""
+"""The camera that the user, a file or a prior states, and how it moved."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from kinelift.camera import Camera, focal_from_fov, prior_focal_px, read_calibration
+from kinelift.camera import CalibratedCamera, Camera, focal_from_fov, prior_focal_px, read_cameras
 from kinelift.detect import Detection
 from kinelift.errors import InputError
+from kinelift.pipeline.inputs import Progress, frames_again, has_pictures
 from kinelift.pipeline.options import Options
 from kinelift.records import Pose2D, Take
+from kinelift.trajectory.depth import DepthNetwork, PersonDepth, person_depth
+from kinelift.trajectory.odometry import CameraPath, track_camera
 
 _FILM_DIAGONAL_MM = 43.267  # of the 35 mm film that equivalent focal lengths refer to
 
@@ -21,33 +26,123 @@ def stated_camera(
     """The camera, where its focal length came from, and whether its pose in the world is known."""
     size = pose.image_size
     if options.calibration is not None:
-        return _calibrated(path, options.calibration, options.camera, size), "calibration", True
+        found = _calibrated(path, options.calibration, options.camera_name, size)
+        return found.camera, "calibration", found.posed
     if options.focal_px is not None:
         return Camera.from_focal(options.focal_px, size), "given", False
     if options.fov_deg is not None:
         return Camera.from_focal(focal_from_fov(options.fov_deg, size), size), "field of view given", False
     if stored is not None:
         known = stored.meta.get("world_source") == "calibration"
-        return stored.camera, str(stored.meta.get("focal_source", "motion.npz")), known
+        camera = stored.camera
+        if camera.R_cam_world.ndim == 3 or camera.t_cam_world.ndim == 2:  # its path is `camera_path`'s
+            camera = camera.replaced(R_cam_world=np.eye(3), t_cam_world=np.zeros(3))
+        return camera, str(stored.meta.get("focal_source", "motion.npz")), known
     film = detection.source.get("focal_35mm")
     if film:
         return Camera.from_focal(float(film) / _FILM_DIAGONAL_MM * float(np.hypot(*size)), size), "metadata", False
     return Camera.from_focal(prior_focal_px(size), size), "prior (0.85 x long side)", False
 
 
-def _calibrated(path: str | Path, calibration: Path, name: str | None, size: tuple[int, int]) -> Camera:
-    cameras = read_calibration(calibration, name)
+def _calibrated(path: str | Path, calibration: Path, name: str | None, size: tuple[int, int]) -> CalibratedCamera:
+    cameras = read_cameras(calibration, name)
     if len(cameras) > 1:
         plain = {"".join(c for c in k if c.isalnum()).lower(): k for k in cameras}
         key = "".join(c for c in Path(path).stem if c.isalnum()).lower()
         if key not in plain:
-            raise InputError(f"{calibration}: several cameras; say which with --camera: {', '.join(cameras)}")
+            raise InputError(f"{calibration}: several cameras; say which with --camera-name: {', '.join(cameras)}")
         cameras = {plain[key]: cameras[plain[key]]}
-    camera = next(iter(cameras.values()))
+    found = next(iter(cameras.values()))
+    camera = found.camera
     if camera.image_size == size:
-        return camera
+        return found
     w, h = camera.image_size
     if abs(size[0] / w - size[1] / h) > 0.02 * size[0] / w:
         raise InputError(f"{calibration}: is for pictures of {w} x {h}, the input has {size[0]} x {size[1]}")
     K = camera.K * np.array([[size[0] / w], [size[1] / h], [1.0]])
-    return camera.replaced(K=K, image_size=size)
+    return replace(found, camera=camera.replaced(K=K, image_size=size))
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What a second look at the pictures says.
+
+    Attributes:
+        path: How the camera moved; None: it stands still.
+        depth: How far away the person is, by a depth network.
+        warnings: Lines for the user.
+    """
+
+    path: CameraPath | None = None
+    depth: PersonDepth | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For `meta`."""
+        moves = "static" if self.path is None else "travelling" if self.path.translating else "turning"
+        return {"camera_motion": moves} | ({"depth_source": self.depth.source} if self.depth else {})
+
+
+def surroundings(
+    path: str | Path,
+    pose: Pose2D,
+    camera: Camera,
+    calibrated: bool,
+    options: Options,
+    stored: Take | None,
+    tell: Progress,
+) -> Surroundings:
+    """The camera's path and the person's depth, from the pictures where there are any."""
+    tell("camera", 0, 1)
+    moves = camera_path(path, pose, camera, calibrated, options, stored)
+    warnings = () if moves is None else moves.warnings
+    tell("camera", 1, 1)
+    depth = None
+    if options.depth is not None:
+        network = DepthNetwork(options.depth, options.threads)
+        if stored is not None or not has_pictures(path):
+            raise InputError(f"--depth: {path} holds no pictures for the network to look at")
+        tell("depth", 0, 1)
+        with frames_again(path, pose) as frames:
+            depth = person_depth(frames, pose, network)
+        tell("depth", 1, 1)
+    return Surroundings(moves if moves is not None and moves.moving else None, depth, warnings)
+
+
+def camera_path(
+    path: str | Path, pose: Pose2D, camera: Camera, calibrated: bool, options: Options, stored: Take | None
+) -> CameraPath | None:
+    """How the camera moved; None where it stands still, or nothing can tell."""
+    if options.camera == "static":
+        return None
+    reason = None
+    if calibrated:
+        reason = "the calibration says where the camera stands"
+    elif stored is not None:
+        if stored.camera.R_cam_world.ndim == 3:
+            return _path_of(stored, pose)
+        reason = f"{path} holds no pictures, and its camera stood still"
+    elif not has_pictures(path):
+        reason = f"{path} holds no pictures that could be seen again"
+    if reason is not None:
+        if options.camera == "moving":
+            raise InputError(f"--camera moving: {reason}")
+        return None
+    if len(pose.times) < 2:
+        return None
+    with frames_again(path, pose) as frames:
+        found = track_camera(frames, pose, camera, options.camera)
+    return found
+
+
+def _path_of(stored: Take, pose: Pose2D) -> CameraPath:
+    """The path in a take that is solved again, at the frames of `pose`."""
+    at = np.searchsorted(stored.motions[0].times, pose.times - 1e-9)
+    R, t = stored.camera.R_cam_world[at], stored.camera.t_cam_world
+    t = t[at] if t.ndim == 2 else np.tile(t, (len(at), 1))
+    turned = R @ R[0].T
+    moved = t - turned @ t[0]
+    moved[np.abs(moved).max(1) < 1e-9] = 0
+    turned[0], moved[0] = np.eye(3), 0
+    return CameraPath(turned, moved, True, bool(moved.any()), np.ones(len(at)))

@@ -45,7 +45,11 @@ def facts_of(
     import onnxruntime
     import scipy
 
-    given = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items() if v is not None}
+    given = {
+        k: str(v) if isinstance(v, Path) else v
+        for k, v in dataclasses.asdict(dataclasses.replace(options, edits=None)).items()
+        if v is not None
+    }
     return {
         "input": stored.meta.get("input", Path(path).name) if stored else Path(str(path)).name,
         "source": {k: v for k, v in detection.source.items() if k != "name"},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,18 @@ from kinelift.errors import InputError
 from kinelift.export.npz import load_motion
 from kinelift.kinematics import STATURE_PRIOR_M, STATURE_PRIOR_SIGMA
 from kinelift.pipeline.options import SAMPLE_HEIGHT_M, Options, is_sample
-from kinelift.records import Pose2D, Take
+from kinelift.records import Frame, Pose2D, Take
+from kinelift.repair.edits import Edits, parsed_edits, read_edits
+from kinelift.video import open_frames
 
 Progress = Callable[[str, int, int | None], None]
 STATED = "stated"
 
 
-def stature(path: str | Path, options: Options, stored: Take | None) -> tuple[float, str]:
+def stature(path: str | Path, options: Options, stored: Take | None, edits: Edits) -> tuple[float, str]:
     """The stature in metres, and where it comes from."""
+    if edits.height_m is not None:
+        return edits.height_m, "height edited"
     if options.height_m is not None:
         return options.height_m, "height given"
     if is_sample(path):
@@ -48,6 +54,42 @@ def key_points(path: str | Path, options: Options, tell: Progress) -> tuple[Dete
         path, detector, options.person, options.start, options.end, lambda done, total: tell("detect", done, total)
     )
     return found, None
+
+
+def has_pictures(path: str | Path) -> bool:
+    """Whether the input is a video or pictures that can be read a second time."""
+    webcam = re.fullmatch(r"(?:webcam:)?\d+", str(path)) and not Path(str(path)).exists()
+    return not (webcam or is_keypoint_input(path) or Path(path).suffix.lower() == ".npz")
+
+
+@contextmanager
+def frames_again(path: str | Path, pose: Pose2D) -> Iterator[Iterator[Frame]]:
+    """The pictures in which `pose` was seen, read once more."""
+    times = pose.times
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    with open_frames(path, max(float(times[0]) - step, 0.0) or None, float(times[-1]) + step / 2) as frames:
+        wanted = set(times.tolist())
+        yield (f for f in frames if f.time in wanted)
+
+
+def read_given_edits(options: Options, stored: Take | None) -> Edits:
+    """Edits of the option; else those of the take that is solved again; else none."""
+    if isinstance(options.edits, Edits):
+        return options.edits
+    if options.edits is not None:
+        return read_edits(options.edits)
+    if stored is not None and "edits" in stored.meta:
+        return parsed_edits(stored.meta["edits"], "edits in motion.npz")
+    return Edits()
+
+
+def recut(detection: Detection, edits: Edits) -> Detection:
+    """The detection with the edits' cuts instead of its own, where they name any."""
+    if edits.cuts is None:
+        return detection
+    found = np.searchsorted(detection.pose.times, edits.cuts)
+    cuts = sorted({int(k) for k in found if 0 < k < len(detection.pose.times)})
+    return dataclasses.replace(detection, cuts=tuple(cuts))
 
 
 def size_stated(path: str | Path, options: Options, stored: Take | None) -> bool:

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from kinelift.cleanup import FOOT_LOCKS
 from kinelift.errors import InputError
+from kinelift.repair.edits import Edits
+from kinelift.trajectory.odometry import MODES
 
 SAMPLE = "sample"
 SAMPLE_HEIGHT_M = 1.75
@@ -25,8 +28,16 @@ class Options:
         height_m: The person's stature in metres; None: an average adult's, stated in the report.
         focal_px: Focal length in pixels.
         fov_deg: Horizontal field of view in degrees, instead of `focal_px`.
-        calibration: A Pose2Sim TOML calibration; the world is then its own.
-        camera: Which of the calibration's cameras; None: the only one, or the one the input is named after.
+        calibration: A calibration file (Pose2Sim TOML, OpenCV YAML or XML, Qualisys XML); where it says how the camera
+            stands, the world is its own.
+        camera_name: Which of the calibration's cameras; None: the only one, or the one the input is named after.
+        camera: "static", "moving", or "auto": found from the surroundings.
+        depth: A metric depth network (ONNX), a further opinion of how far away the person is.
+        foot_lock: "auto", "always", "never" or "ground": what planted soles are held to.
+        joint_limits: Whether joints keep within published ranges of motion.
+        asymmetric: Whether bones of the left and of the right may differ in length.
+        treadmill: Whether the person walks on a belt, in place.
+        edits: Repair by hand: a file, or `Edits`.
         start, end: Seconds of the video to use.
         person: "largest", "central" or a number.
         detector: Name in `DETECTORS`.
@@ -43,7 +54,14 @@ class Options:
     focal_px: float | None = None
     fov_deg: float | None = None
     calibration: Path | None = None
-    camera: str | None = None
+    camera_name: str | None = None
+    camera: str = "auto"
+    depth: Path | None = None
+    foot_lock: str = "auto"
+    joint_limits: bool = True
+    asymmetric: bool = False
+    treadmill: bool = False
+    edits: Path | Edits | None = None
     start: float | None = None
     end: float | None = None
     person: str | int = "largest"
@@ -67,6 +85,10 @@ class Options:
             raise InputError(f"--fov {self.fov_deg:g}: expected degrees between 1 and 170")
         if sum(x is not None for x in (self.focal_px, self.fov_deg, self.calibration)) > 1:
             raise InputError("give one of --focal, --fov and --calibration")
+        for option, value, known in (("--camera", self.camera, MODES), ("--foot-lock", self.foot_lock, FOOT_LOCKS)):
+            if value not in known:
+                hint = "; which camera of a calibration is --camera-name" if option == "--camera" else ""
+                raise InputError(f"{option} {value}: expected {', '.join(known)}{hint}")
         if self.threads < 1:
             raise InputError(f"--threads {self.threads}: expected 1 or more")
 
