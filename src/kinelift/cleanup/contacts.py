@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, minimum_filter1d
+from scipy.ndimage import gaussian_filter1d, median_filter, minimum_filter1d
 
 from kinelift.cleanup.surfaces import supports
 from kinelift.errors import UnknownNameError
@@ -51,7 +51,7 @@ class Standing:
     tipped: float
 
 
-_WITH_LIFTER = Standing(-1.8, 0.73, 0.29, -0.32, -0.48, -1.5, -5.7, -18.5)
+_WITH_LIFTER = Standing(-1.6, 0.75, 0.29, -0.32, -0.48, -1.5, -8.0, -9.0)
 _MOTION_ALONE = Standing(-5.5, 0.0, 0.23, -0.04, -1.93, -1.5, -9.7, -30.0)
 
 
@@ -174,12 +174,14 @@ def low_soles(soles: np.ndarray, times: np.ndarray) -> np.ndarray:
 def persistent(odds: np.ndarray, times: np.ndarray, switches_hz: float = 10.0) -> np.ndarray:
     """Log-odds (T, F) of a state that seldom changes, given each frame's own log-odds (T, F) at 30 frames a second.
 
-    Two-state max-product smoothing (Viterbi's recursion run both ways): what the neighbours say counts up to the cost
-    of a change between them, so single frames neither make nor break a stance.
+    Stray frames are voted down by their neighbours. Then two-state max-product smoothing (Viterbi's recursion run both
+    ways): what the neighbours say counts up to the cost of a change between them.
     """
     if len(times) < 2:
         return odds
     dt = np.maximum(np.diff(times), 1e-3)
+    width = 2 * max(round(_rate(times) / 30), 1) + 1
+    odds = median_filter(odds, (width, 1), mode="nearest") if len(times) >= 5 else odds
     own = odds * np.clip(30 * np.gradient(times), 0.1, 2)[:, None]
     change = np.minimum(switches_hz * dt, 0.5)
     limit = np.log((1 - change) / change)
