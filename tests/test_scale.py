@@ -39,6 +39,14 @@ def test_contradiction_is_not_certainty():
     assert found.sigma_m > 0.3
 
 
+def test_a_network_far_off_hardly_counts():
+    """Twice the size is a wrong lens, not a giant; a tenth more is a word to weigh."""
+    far = combined([people(), Stature(3.40, 0.15, "net")])
+    near = combined([people(), Stature(1.87, 0.15, "net")])
+    assert abs(np.log(far.height_m / 1.70)) < 0.05 and far.sigma_m > near.sigma_m
+    assert 1.71 < near.height_m < 1.74
+
+
 def test_no_witness_is_an_error():
     with pytest.raises(InputError, match="how large"):
         combined([None])

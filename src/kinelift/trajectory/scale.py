@@ -117,16 +117,19 @@ def _from_ratios(ratio: np.ndarray, sigma: float, source: str) -> Stature:
 
 
 def combined(witnesses: Sequence[Stature | None]) -> Scale:
-    """The height on which witnesses agree best: weighted mean of logarithms, None is no witness.
+    """The height on which witnesses agree best: robust weighted mean of logarithms; None is no witness.
 
-    Where they contradict one another more than their sigmas allow, the result is as unsure as they are apart (Birge's
-    ratio). Raises `InputError` without any witness.
+    One that contradicts surer ones by several of its sigmas counts little (a depth network that takes a telephoto lens
+    for a phone's), and the result is as unsure as they are apart (Birge's ratio). Raises `InputError` without any.
     """
     known = [w for w in witnesses if w is not None]
     if not known:
         raise InputError("nothing says how large the person is")
-    logs, weight = np.log([w.height_m for w in known]), np.array([w.sigma**-2 for w in known])
-    mean = float(logs @ weight / weight.sum())
+    logs, stated = np.log([w.height_m for w in known]), np.array([w.sigma**-2 for w in known])
+    weight = stated
+    for _ in range(10):
+        mean = float(logs @ weight / weight.sum())
+        weight = stated / (1 + stated * (logs - mean) ** 2 / 3**2)
     apart = float(weight @ (logs - mean) ** 2) / max(len(known) - 1, 1)
     height = float(np.exp(mean))
     sigma = height * float(np.sqrt(max(apart, 1.0) / weight.sum()))
