@@ -49,6 +49,7 @@ EXPORTERS: dict[str, Exporter] = {
     "csv": _leaf("csv"),
     "trc": _leaf("trc"),
     "c3d": _leaf("c3d"),
+    "vmd": _leaf("vmd"),
 }
 
 
