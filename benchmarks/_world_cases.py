@@ -83,6 +83,7 @@ class Case:
         pose: BODY26 key points after repair.
         path: What odometry says; None for a static camera.
         move: `STATIC` or one of `MOVES`.
+        told_px: The focal length that a solver is told; None: the true one.
     """
 
     set: str
@@ -95,11 +96,12 @@ class Case:
     pose: Pose2D
     path: CameraPath | None = None
     move: str = STATIC
+    told_px: float | None = None
 
     @property
     def lens(self) -> Camera:
         """The camera as a solver may know it: its lens, not its place."""
-        return Camera.from_focal(self.camera.focal_px, self.camera.image_size)
+        return Camera.from_focal(self.told_px or self.camera.focal_px, self.camera.image_size)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ clips.
 `rendered`: `_world_rendered.py`, textured surroundings and a moving camera through the real detector and odometry; the
 camera's turn against the truth in degrees, its place after one scale in % of its way. `ablation`: each term off.
 `depth`: `_world_depth.py`, geometry, depth cue and depth network (synthetic), alone and combined.
+`focal`: the focal length told, by the prior (0.85 x the long side), and refined on the clip.
 `cost`: `speed.py`; nothing else should run meanwhile.
 
 `real`: `_world_real.py`. The balance beam in its calibration's frame, each camera alone, against the triangulation and
@@ -40,6 +41,7 @@ from _protocol import FPS
 from _world_baselines import pinned, placed, post_processed, smoothed
 from _world_cases import MOVES, STATIC, Case, cases, true_path
 from _world_measures import HOW, WHERE, Score, bars_how, bars_where, pooled, score
+from kinelift.camera import Camera, prior_focal_px
 from kinelift.cleanup import clean
 from kinelift.cleanup.evidence import TERMS, Weights
 from kinelift.cleanup.settings import Given, Settings
@@ -47,6 +49,7 @@ from kinelift.errors import KineliftError
 from kinelift.kinematics import STATURE_PRIOR_M, motion_positions
 from kinelift.lift import Lifter, answer, load_lifter, mapped
 from kinelift.records import Lifted
+from kinelift.trajectory.focal import refine_focal
 from lifting import Table
 
 PLAIN, RECIPE, PINNED, SOLVED = "least squares", "GVHMR's recipe", "root pinned", "kinelift"
@@ -219,6 +222,29 @@ def depth(run: Run) -> None:
             run.table.line(way, kind, way, {k: means[k] for k in columns} | {"depth": off})
 
 
+def focal(run: Run) -> None:
+    """The lens told, by the prior, and refined on the clip; the stature told."""
+    some = _cases(replace(run, clips=min(run.clips, DEPTH_CLIPS)), False)
+    columns = ("abs", "rte", "root", "scale")
+    run.table.head(f"focal length: {len(some)} static clips", [*(WHERE[k] for k in columns), "focal off %"])
+    measured: dict[str, list[tuple[Score, float]]] = {}
+    for case in some:
+        prior = Camera.from_focal(prior_focal_px(case.camera.image_size), case.camera.image_size)
+        found = refine_focal(
+            lambda pose, lens: answer(run.lifter, mapped(pose, run.lifter.skeleton), lens), case.pose, prior
+        )
+        lenses = {"told": case.camera.focal_px, "prior": prior.focal_px, "refined": found.focal_px}
+        for name, focal_px in lenses.items():
+            guessed = replace(case, told_px=focal_px)
+            s = solved(guessed, lifted_of(run, guessed), case.stature_m)
+            measured.setdefault(name, []).append((s, 100 * abs(focal_px / case.camera.focal_px - 1)))
+    for name, rows in measured.items():
+        means = pooled([s for s, _ in rows])
+        run.table.line(
+            "focal", name, "", {k: means[k] for k in columns} | {"focal": float(np.mean([f for _, f in rows]))}
+        )
+
+
 def cost(run: Run) -> None:
     """Seconds and memory after detection."""
     if run.data is None or run.quick:
@@ -238,6 +264,7 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "real": real,
     "ablation": ablation,
     "depth": depth,
+    "focal": focal,
     "cost": cost,
 }
 
