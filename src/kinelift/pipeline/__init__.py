@@ -44,8 +44,8 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
     began = time.perf_counter()
     detection, stored = key_points(path, options, tell)
     edits = read_given_edits(options, stored)
+    edits.check(detection.pose)
     pose, shot_warnings = one_shot(recut(detection, edits))
-    edits.check(pose)
     camera, focal_source, calibrated = stated_camera(path, pose, detection, options, stored)
     seconds = {"detect": time.perf_counter() - began}
     began = time.perf_counter()
