@@ -93,8 +93,8 @@ def test_a_networks_word_counts(filmed):
 def test_a_long_clip_is_lifted_in_part(filmed):
     pose, lift = filmed(PRIOR.focal_px, seconds=45.0, heading=1.57)
     refine_focal(lift, pose, PRIOR)
-    assert max(n for n, _ in lift.asked) <= 601
-    assert len({f for _, f in lift.asked}) == len(lift.asked) >= 5
+    assert max(n for n, _ in lift.asked) <= 301
+    assert 3 <= len({f for _, f in lift.asked}) == len(lift.asked)
 
 
 def test_the_principal_point_stays(filmed):
@@ -107,4 +107,4 @@ def test_the_principal_point_stays(filmed):
         return lift(part, camera)
 
     refine_focal(watched, pose, PRIOR.replaced(K=PRIOR.K + np.array([[0, 0, 40.0], [0, 0, -25.0], [0, 0, 0]])))
-    assert seen == [[959.5 + 40, 539.5 - 25]] * len(seen) and len(seen) >= 5
+    assert seen == [[959.5 + 40, 539.5 - 25]] * len(seen) and len(seen) >= 3

@@ -26,14 +26,14 @@ PRIOR_SIGMA = 0.4
 # What a depth network that sees the whole room says of it, once a clip.
 _SIGMA_NETWORK = 0.12
 # Focal lengths that are tried, over the assumed one.
-_TRIED = np.exp(np.linspace(np.log(0.5), np.log(2.6), 7))
+_TRIED = np.array([0.5, 0.72, 1.0, 1.6, 2.6])
 # Each spread counts as so many independent residuals: reprojection, height of planted soles, turn of gravity. Fitted
 # on 78 six-second clips of held-out motion with focal lengths of 0.5 to 2 x the long side, then times 0.7 so that the
 # stated sigma holds.
 _COUNTS = np.array([9.0, 2.5, 5.3])
 _CLIP_S = 6.0
 # At most so much of a clip is lifted for each focal length; less than this narrowing of the prior is called nothing.
-_LONGEST_S, _WEAK = 20.0, 0.85
+_LONGEST_S, _WEAK = 10.0, 0.85
 _SOLES = BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")
 
 
@@ -92,7 +92,7 @@ def _refocused(camera: Camera, factor: float) -> Camera:
 
 
 def _part(pose: Pose2D) -> Pose2D:
-    """The stretch of at most 20 s in which the person is seen most."""
+    """The stretch of at most 10 s in which the person is seen most."""
     times = pose.times
     if np.ptp(times) <= _LONGEST_S:
         return pose
