@@ -63,21 +63,20 @@ def refine_focal(
     focal length. `depth` may carry a network's own word on it. The assumed one comes back where the clip says little.
     """
     part = _part(pose)
-    logs = np.log(_TRIED)
-    cost = 0.5 * (logs / PRIOR_SIGMA) ** 2
-    spreads = np.full((len(logs), len(_COUNTS)), np.nan)
+    spreads = np.full((len(_TRIED), len(_COUNTS)), np.nan)
     if part.detected.sum() >= 30:
         for i, factor in enumerate(_TRIED):
             tried = _refocused(camera, float(factor))
             spreads[i] = _spreads(lift(part, tried), part, tried)
     known = np.isfinite(spreads).all(0)
     seconds = float(np.ptp(part.times[part.detected])) if part.detected.any() else 0.0
-    cost += np.log(spreads[:, known]) @ _COUNTS[known] * min(seconds / _CLIP_S, 1.0)
+    cost = np.log(spreads[:, known]) @ _COUNTS[known] * min(seconds / _CLIP_S, 1.0)
     words = ["the clip"] if known.any() else []
+    beliefs = [(0.0, PRIOR_SIGMA)]
     if depth is not None and depth.focal_px is not None:
-        cost += 0.5 * ((logs - np.log(depth.focal_px / camera.focal_px)) / _SIGMA_NETWORK) ** 2
+        beliefs.append((float(np.log(depth.focal_px / camera.focal_px)), _SIGMA_NETWORK))
         words.append(depth.source)
-    mean, sigma = _moments(logs, cost)
+    mean, sigma = _moments(cost, beliefs)
     if sigma > _WEAK * PRIOR_SIGMA:
         sigma, start = PRIOR_SIGMA, camera.focal_px
         return Focal(start, start * sigma, "prior (0.85 x long side); the clip does not say more", False)
@@ -124,12 +123,16 @@ def _spreads(lifted: Lifted, pose: Pose2D, camera: Camera) -> np.ndarray:
     return np.maximum(out, 1e-6)
 
 
-def _moments(logs: np.ndarray, cost: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the density exp(-cost), which is interpolated between the places tried."""
+def _moments(cost: np.ndarray, beliefs: list[tuple[float, float]]) -> tuple[float, float]:
+    """Mean and standard deviation of a logarithm over the assumed focal length's, of which the clip says `cost`, a
+    negative log-likelihood at the places tried, and others a mean and a standard deviation.
+    """
     from scipy.interpolate import PchipInterpolator
 
+    logs = np.log(_TRIED)
     fine = np.linspace(logs[0], logs[-1], 241)
     between = PchipInterpolator(logs, cost)(fine)
+    between += sum(0.5 * ((fine - mean) / sigma) ** 2 for mean, sigma in beliefs)
     density = np.exp(between.min() - between)
     density /= density.sum()
     mean = float(density @ fine)
