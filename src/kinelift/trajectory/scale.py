@@ -20,6 +20,8 @@ from kinelift.trajectory.depth import PersonDepth
 # Standard deviations, as shares of the height: a tape measure; a metric depth network's scale of a whole clip (their
 # papers' errors on data they were not trained on); what the fitted body leaves open even where the floor is known.
 _SIGMA_GIVEN, _SIGMA_NETWORK, _SIGMA_BODY = 0.005, 0.15, 0.02
+# Metres that planted soles lie off a stated floor; heights outside these say that the feet stood on something else.
+_SIGMA_SOLE_M, _BELIEVED_M = 0.03, (0.8, 2.3)
 # How far a gravity found from the clip is off, radians.
 _SIGMA_LEVEL = np.radians(2.0)
 # All frames of one step repeat one measurement: a clip counts as so many at most.
@@ -85,8 +87,8 @@ def of_floor(camera: Camera, soles_cam: np.ndarray, contact: np.ndarray, floor_y
     """Where a calibration's floor is known: planted soles lie on it.
 
     `soles_cam` (T, F, 3) are a body of 1.70 m's in camera axes, `contact` (T, F), the calibration's floor at height
-    `floor_y` of the world. Their rays meet the floor at metric distances. None where fewer than 5 soles are planted or
-    the camera looks along the floor.
+    `floor_y` of the world. Their rays meet the floor at metric distances. None where fewer than 5 soles are planted,
+    the camera looks along the floor, or the height would be nobody's: the feet stood on something else.
     """
     R, t = np.asarray(camera.R_cam_world), np.asarray(camera.t_cam_world)
     above = camera.position[..., 1] - floor_y
@@ -95,7 +97,9 @@ def of_floor(camera: Camera, soles_cam: np.ndarray, contact: np.ndarray, floor_y
     ratio = ratio[(contact > 0.6) & np.isfinite(ratio) & (ratio > 0)]
     if len(ratio) < 5:
         return None
-    return _from_ratios(ratio, _SIGMA_BODY, "the calibration's floor")
+    unsure = np.hypot(_SIGMA_BODY, _SIGMA_SOLE_M / max(float(np.median(np.abs(above))), 1e-3))
+    found = _from_ratios(ratio, float(unsure), "the calibration's floor")
+    return found if _BELIEVED_M[0] < found.height_m < _BELIEVED_M[1] else None
 
 
 def of_camera_height(camera_m: float, reference_m: float, distance_m: float) -> Stature | None:
