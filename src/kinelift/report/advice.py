@@ -204,6 +204,10 @@ def _fit(s: Series, clip: dict[str, Any]) -> Iterator[Finding]:
         do = "Check height and lens (--height, --fov); an unusual lens bends the pose."
         level = "bad" if whole > limits.LOST_PERCENT else "care"
         yield Finding("far_from_picture", level, text, do, whole, limits.REPROJECTION_PERCENT, "% of height")
+    if s.observed.any() and (sigma := clip["median_sigma_mm"] / 10) > limits.SIGMA_CM[1]:
+        text = f"The result is unsure of itself: limbs may be off by {sigma:.0f} cm in each direction."
+        do = "Film the person large and whole, at chest height, in even light and at a slight angle."
+        yield Finding("unsure", "care", text, do, round(sigma, 1), limits.SIGMA_CM[1], "cm")
     jitter = clip["jitter_10m_s3"]
     if jitter > limits.JITTER:
         text = f"The motion trembles: {jitter:.0f} (people have 3 to 10)."

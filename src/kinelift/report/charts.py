@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kinelift import metrics
 from kinelift.camera import Camera
 from kinelift.metrics import LIMBS
 from kinelift.report.limits import CONFIDENT, REPROJECTION_PERCENT, SLIDING_MM
@@ -104,10 +105,11 @@ def path(s: Series, camera: Camera) -> Chart:
     dots = []
     for side, role in (("left", "a"), ("right", "b")):
         columns = [i for i, n in enumerate(s.contact_joints) if n.startswith(side)]
-        prints = plan(s.soles[:, columns])[(s.contacts[:, columns] > PLANTED) & s.observed[:, None]]
-        every = max(1, int(np.ceil(len(prints) / _FOOTPRINTS)))
-        dots.append(Dots(prints[::every], f"{side} footprints", role, 1.6))
+        stood = metrics.stances(s.contacts[:, columns] * s.observed[:, None], s.times)
+        prints = [plan(s.soles[:, columns])[frames, f].mean(0) for frames, f in stood[:: len(stood) // _FOOTPRINTS + 1]]
+        dots.append(Dots(np.reshape(prints, (-1, 2)), f"{side} footprints", role))
     dots += [Dots(track[:1], "start", "c", 4.5), Dots(track[-1:], "end", "limit", 4.5)]
+    track = np.concatenate([track[: -1 : len(track) // _TRACK + 1], track[-1:]])
     lines = [Line(track[:, 0], track[:, 1], "pelvis", "ink")]
     return Chart(
         "Path from above (m)", "metres across the picture; up is away from the camera", lines, dots=dots, equal=True

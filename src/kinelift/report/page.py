@@ -138,7 +138,7 @@ def _verdict(name: str, judged: dict[str, Any], clip: dict[str, Any]) -> str:
             clip.get("reprojection_error_percent"), (limits.REPROJECTION_PERCENT, limits.LOST_PERCENT),
             ("The motion follows the picture closely", "The motion follows the picture roughly",
              "The motion does not follow the picture"),
-            "reprojection_error_percent", "% of body height away",
+            "reprojection_error_percent", " % of body height away",
         ),
         _graded(
             clip.get("foot_sliding_mm_per_frame"), (limits.SLIDING_MM / 2, limits.SLIDING_MM),
@@ -209,7 +209,7 @@ def _advice(advice: list[dict[str, Any]], s: Series) -> str:
 
 def _with_code(text: str) -> str:
     """Escaped text with options and tables of the edits file set as code."""
-    return re.sub(r"--[a-z-]+( [0-9.x]+)?|\[\[[a-z]+\]\]", r"<code>\g<0></code>", escape(text))
+    return re.sub(r"--[a-z-]+( [0-9][0-9.x]*[0-9])?|\[\[[a-z]+\]\]", r"<code>\g<0></code>", escape(text))
 
 
 def _measure(a: dict[str, Any]) -> str:

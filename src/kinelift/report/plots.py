@@ -203,7 +203,7 @@ def _bands(band: Band, canvas: Canvas, frame: _Frame) -> None:
 
 
 def _axes(chart: Chart, canvas: Canvas, frame: _Frame) -> None:
-    ys = ticks(*frame.y, max(int(frame.height / 34), 2))
+    ys = ticks(*frame.y, max(int(frame.height / 24), 2))
     for y, label in zip(ys, _labels(ys), strict=True):
         at = frame.place(np.array(frame.x), np.full(2, y))
         canvas.line(at, "grid", 1)
