@@ -71,7 +71,7 @@ export class Curves {
       pen.fillStyle = color(SIDES[sides[joint]]);
       this.#stretches((t) => contacts[t * contact_joints.length + i] > 127, (a, b) => pen.fillRect(a, top + 7 * i, b - a, 4));
     });
-    this.#label(pen, "contact", top + 3.5 * contact_joints.length);
+    this.#label(pen, "soles", top + 3.5 * contact_joints.length);
   }
 
   #stretches(is, draw) {
@@ -121,9 +121,12 @@ export class Curves {
       pen.stroke();
     }
     this.#label(pen, label, toY(low) - height / 2);
-    pen.fillStyle = color("soft");
+    const most = `${high.toPrecision(2)} ${unit}`;
     pen.textAlign = "left";
-    pen.fillText(`${high.toPrecision(2)} ${unit}`, GUTTER + 4, top + 4);
+    pen.fillStyle = color("card");
+    pen.fillRect(GUTTER + 2, top - 4, pen.measureText(most).width + 4, 13);
+    pen.fillStyle = color("soft");
+    pen.fillText(most, GUTTER + 4, top + 3);
   }
 
   #label(pen, text, y) {

@@ -13,9 +13,12 @@ import { toggleTheme } from "./theme.js";
 import { Timing } from "./timing.js";
 
 const $ = (id) => document.getElementById(id);
-const take = readTake($("take"));
 const timing = new Timing();
+timing.mark("script");
+const take = readTake($("take"));
+timing.mark("data");
 const stage = new Stage($("room"));
+timing.mark("room");
 const people = take.people.map((data) => new Person(data));
 const frustum = new Frustum(take.camera, take.image_size);
 stage.scene.add(frustum.group, ...people.map((p) => p.group));
@@ -228,7 +231,9 @@ setMode("body");
 refresh();
 stage.resize();
 view("start");
+timing.mark("people");
 stage.draw();
+timing.mark("drawn");
 requestAnimationFrame(loop);
 
 // For tests and for whoever wants to script the page.

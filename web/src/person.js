@@ -77,7 +77,7 @@ export class Person {
     this.soles = this.data.contact_joints.map(() => new Mesh(disc, new MeshBasicMaterial({
       map: glow, transparent: true, depthWrite: false, opacity: 0 })));
     this.lights = new Group();
-    this.lights.add(...this.soles);
+    for (const sole of this.soles) this.lights.add(sole);
     this.group.add(this.lights);
   }
 

@@ -1,7 +1,7 @@
 // The room: renderer, lights, floor with grid and shadow, and the eye that orbits and follows.
 
 import {
-  Color, DirectionalLight, Fog, HemisphereLight, Mesh, PCFSoftShadowMap, PerspectiveCamera, PlaneGeometry, Scene,
+  Color, DirectionalLight, Fog, HemisphereLight, Mesh, PCFShadowMap, PerspectiveCamera, PlaneGeometry, Scene,
   ShaderMaterial, ShadowMaterial, Vector3, WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
@@ -16,16 +16,17 @@ const GRID = {
       vec2 d = abs(fract(p - 0.5) - 0.5) / max(w, 1e-5); vec2 fade = 1.0 - clamp(w * 2.0, 0.0, 1.0);
       vec2 l = (1.0 - min(d, 1.0)) * fade; return max(l.x, l.y); }
     void main() { float far = smoothstep(26.0, 4.0, distance(at.xz, middle.xz));
-      float a = max(lines(1.0, 1.4) * 0.9, lines(0.25, 1.0) * 0.35) * far * strength;
+      float a = max(lines(1.0, 1.2) * 0.6, lines(0.25, 1.0) * 0.22) * far * strength;
       if (a < 0.004) discard; gl_FragColor = vec4(ink, a); }`,
 };
 
 export class Stage {
   constructor(canvas) {
     this.canvas = canvas;
-    this.renderer = new WebGLRenderer({ canvas, antialias: true, preserveDrawingBuffer: true });
+    this.renderer = new WebGLRenderer({ canvas, antialias: true });
+    this.renderer.debug.checkShaderErrors = false; // asking would wait for the compiler
     this.renderer.shadowMap.enabled = true;
-    this.renderer.shadowMap.type = PCFSoftShadowMap;
+    this.renderer.shadowMap.type = PCFShadowMap;
     this.scene = new Scene();
     this.scene.fog = new Fog(0xffffff, 14, 45);
     this.eye = new PerspectiveCamera(38, 1, 0.05, 200);

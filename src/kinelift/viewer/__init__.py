@@ -3,6 +3,7 @@
 The page's script and style are built from `web/` and lie in `assets/`; nothing is loaded from a network.
 """
 
+from kinelift.viewer.film import film
 from kinelift.viewer.page import view
 
-__all__ = ["view"]
+__all__ = ["film", "view"]

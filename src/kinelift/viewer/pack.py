@@ -79,7 +79,7 @@ def _person(motion: Motion, index: int, count: int) -> dict[str, Any]:
         "parents": list(skeleton.parents),
         "sides": [_side(skeleton, j) for j in range(len(skeleton))],
         "sizes": [_RADII.get(name, _RADIUS) if is_body(skeleton) else _RADIUS for name in skeleton.joints],
-        "bones": _bones(skeleton),
+        "bones": drawn_bones(skeleton),
         "times": _array(motion.times, "f8"),
         "offsets": _array(motion.offsets, "f4"),
         "turning": turning,
@@ -100,12 +100,13 @@ def _side(skeleton: Skeleton, joint: int) -> int:
     return 1 if "left" in name.lower() or name.startswith("L") else 2
 
 
-def _bones(skeleton: Skeleton) -> list[list[int]]:
+def drawn_bones(skeleton: Skeleton) -> list[tuple[int, int]]:
+    """(joint, where its stick starts) for every joint but the root."""
     out = []
     for j, p in enumerate(skeleton.parents):
         if p >= 0:
             other = _DRAWN_PARENT.get(skeleton.joints[j]) if is_body(skeleton) else None
-            out.append([j, p if other is None else skeleton.index(other)])
+            out.append((j, p if other is None else skeleton.index(other)))
     return out
 
 

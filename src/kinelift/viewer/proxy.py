@@ -18,6 +18,7 @@ Progress = Callable[[str, int, int | None], None]
 # What Chromium, Firefox and Safari all play from a file: (FFmpeg's containers, codecs).
 _PLAYED = (({"mov", "mp4"}, {"h264"}), ({"webm"}, {"vp8", "vp9"}))
 _TICKS = 90000  # a second in the copy
+NEAR_S = 2e-3  # time stamps so near are one: containers round them
 _KEY_EVERY = 12  # frames from one key frame to the next: scrubbing decodes no more than these
 
 
@@ -35,7 +36,7 @@ def browser_plays(path: Path) -> bool:
     codec = str(told.get("codec", ""))
     if not any(containers & known and codec in codecs for known, codecs in _PLAYED):
         return False
-    if told.get("rotation_deg") or abs(first) > 1e-3 or path.suffix.lower() == ".mkv":
+    if told.get("rotation_deg") or abs(first) > NEAR_S or path.suffix.lower() == ".mkv":
         return False
     with av.open(f"file:{path}") as container:
         context = container.streams.video[0].codec_context
@@ -53,7 +54,7 @@ def write_proxy(
     if longest_side < 16:
         raise InputError(f"longest side of the video: expected at least 16 pixels, got {longest_side}")
     first = None
-    with open_frames(source, max(0.0, start - 1e-6) or None, end + 1e-3) as frames, Movie(path) as movie:
+    with open_frames(source, max(0.0, start - NEAR_S) or None, end + NEAR_S) as frames, Movie(path) as movie:
         for count, frame in enumerate(frames, 1):
             first = frame.time if first is None else first
             movie.add(fitted(frame.image, longest_side), frame.time - first)
