@@ -18,6 +18,10 @@ def test_a_given_height_is_the_height():
     assert found.source.startswith("height given")
 
 
+def test_one_witness_is_believed_to_the_last_bit():
+    assert combined([given(1.83)]).height_m == 1.83
+
+
 def test_nothing_known_is_the_stated_prior():
     found = combined([people(), None])
     assert found.height_m == pytest.approx(1.70) and found.sigma_m == pytest.approx(0.06 * 1.70)
