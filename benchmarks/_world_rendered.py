@@ -30,7 +30,7 @@ from kinelift.video import open_frames
 
 SECONDS = 3.0
 # Motion and camera of each clip.
-SHOTS = (("walk", PAN), ("walk", ALONG), ("squat", HAND_HELD), ("jump", PAN))
+SHOTS = (("walk", PAN), ("walk", ALONG), ("squat", HAND_HELD), ("jump", PAN), ("run", ALONG))
 PLACE = Place(40, 3.4, 1.4, 0.85, (640, 360))
 
 
