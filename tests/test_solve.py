@@ -139,7 +139,7 @@ def stated(term, e, p0, weights):
         "limits": (beyond, 1 / w.limit**2, huber, 0.3),
         "depth": (
             lambda p, _: (e.to_camera(p[:, :1])[..., 2:] - e.depth[:, None, None]),
-            1 / (w.depth * e.depth_sigma[:, None]) ** 2, huber, 2 * w.depth * e.depth_sigma[:, None],
+            1 / e.depth_sigma[:, None] ** 2, huber, 2 * e.depth_sigma[:, None],
         ),
     }[term]  # fmt: skip
 

@@ -95,6 +95,7 @@ class Fit:
         """Scale, root and ground, then solves with contacts, level and path found anew between them."""
         e, local, root, ground, scale = self._start()
         weights = self.settings.weights if self.settings.joint_limits else self.settings.weights.without("limits")
+        self._measure_depth(e, root, scale)
         for _ in range(_PASSES):
             local, root = solve(e, local, root, iterations, weights)
             positions = forward_kinematics(BODY26, e.offsets, local, root)[0]
@@ -103,7 +104,7 @@ class Fit:
                 root = self._rescaled_path(e, positions, root, ground)
             if not self.calibrated:
                 local, root, ground = self._relevelled(e, local, root, ground)
-            self._measure_depth(e, root)
+            self._measure_depth(e, root, scale)
         local, root = solve(e, local, root, iterations, weights)
         sigma_m = posterior_sigma(e, local, root, weights)
         if not self.calibrated:
@@ -196,22 +197,22 @@ class Fit:
             said = np.isfinite(self.given.support_y)
             e.support_y = np.where(said, self.given.support_y / self.enlarged, e.support_y)
 
-    def _measure_depth(self, e: Evidence, root: np.ndarray) -> None:
-        """Depths given from outside, fitted to the solution by one scale (and shift) for the clip, in place."""
-        z = e.to_camera(root[:, None])[:, 0, 2]
+    def _measure_depth(self, e: Evidence, root: np.ndarray, scale: float) -> None:
+        """The root's depth from outside, fitted to the solution by one scale (and shift), and the lifter's; in place.
+
+        `scale` metres per unit of the lifter. Sources are averaged by their certainty.
+        """
         sources = []
         if (depth := self.given.depth) is not None:
-            sources.append((_fitted_depth(depth.z, z, not depth.metric), depth.sigma))
-        cue, share = self.lifted.depth_cue, self.settings.weights.depth_cue
-        if cue is not None and np.isfinite(share):
-            sources.append((_fitted_depth(cue, z, False), share * cue))
-        ones = [((fitted, gain * sigma)) for (fitted, gain), sigma in sources]
-        known = np.array([np.isfinite(d) & np.isfinite(s) for d, s in ones])
-        if not len(known):
-            return
-        w = np.where(known, [1 / s**2 for _, s in ones], 0.0)
-        total = np.where(known.any(0), w.sum(0), np.nan)
-        e.depth = np.where(known, w * [d for d, _ in ones], 0).sum(0) / total
+            z = e.to_camera(root[:, None])[:, 0, 2]
+            fitted, gain = _fitted_depth(depth.z, z, not depth.metric)
+            sources.append((fitted, self.settings.weights.depth * gain * depth.sigma))
+        if (cue := self.lifted.depth_cue) is not None:
+            sources.append((scale * cue, self.settings.weights.depth_cue * scale * cue))
+        known = [np.isfinite(d) & np.isfinite(s) & (s > 0) for d, s in sources]
+        w = [np.where(k, 1 / np.where(k, s, 1) ** 2, 0) for k, (_, s) in zip(known, sources, strict=True)]
+        total = np.where(sum(w) > 0, sum(w), np.nan) * np.ones(len(root))
+        e.depth = sum(x * np.where(k, d, 0) for x, k, (d, _) in zip(w, known, sources, strict=True)) / total
         e.depth_sigma = 1 / np.sqrt(total)
 
     def _rescaled_path(self, e: Evidence, positions: np.ndarray, root: np.ndarray, ground: Ground) -> np.ndarray:

@@ -121,7 +121,7 @@ def _depth(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own: np.nda
     if not known.any():
         return
     miss = np.where(known, e.to_camera(p[:, :1])[:, 0, 2] - np.nan_to_num(e.depth), 0)
-    sigma = weights.depth * np.where(known, e.depth_sigma, 1.0)
+    sigma = np.where(known, e.depth_sigma, 1.0)
     w = known / sigma**2 / np.maximum(1, np.abs(miss) / sigma / _DEPTH_BEND)
     axis = np.broadcast_to(e.R_cam_world[..., 2, :], (len(p), 3))
     out.metric[:, 0] += (w[:, None] * axis)[..., None] * axis[:, None]
