@@ -26,7 +26,7 @@ def seen(look_at):
     world, times = sample_truth()
     part = slice(20, 65)
     centre = world[part, 0].mean(0)
-    camera = look_at(centre + [0.5, 0.5, 5.0], centre)
+    camera = look_at(np.add(centre, [0.5, 0.5, 5.0]), centre)
     xy = camera.project(world[part])
     return Pose2D(BODY26, xy, np.ones(xy.shape[:2]), times[part], camera.image_size)
 
