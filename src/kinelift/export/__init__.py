@@ -50,6 +50,7 @@ EXPORTERS: dict[str, Exporter] = {
     "trc": _leaf("trc"),
     "c3d": _leaf("c3d"),
     "vmd": _leaf("vmd"),
+    "mot": _leaf("mot"),
 }
 
 
