@@ -9,6 +9,7 @@ metres, the floor at y = 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,7 @@ class OdometryNoise:
 
 
 ODOMETRY = OdometryNoise()
+_read = cache(read_mocap)  # several parts of a run read the same files
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +131,10 @@ def cases(data: Path | None, per_set: int, moving_too: bool = False, longest_s: 
     """
     found = made(per_set)
     if data is not None:
-        kept = [c for c in read_mocap(data / "mocap/cmu.npz") if held_out(c)]
+        kept = [c for c in _read(data / "mocap/cmu.npz") if held_out(c)]
         found = (
             _chosen("cmu held out", kept, cmu_action, per_set)
-            + _chosen("bandai", read_mocap(data / "mocap/bandai_eval.npz"), bandai_action, per_set)
+            + _chosen("bandai", _read(data / "mocap/bandai_eval.npz"), bandai_action, per_set)
             + found
         )
     found = [p.cut(round(longest_s * FPS)) for p in found]

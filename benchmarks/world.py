@@ -192,7 +192,7 @@ def rendered(run: Run) -> None:
 
 def ablation(run: Run) -> None:
     """Each term of the solve off, one at a time, on some static clips of each set."""
-    some = _cases(replace(run, clips=min(run.clips, ABLATED_CLIPS)), False)
+    some = _cases(run, False, ABLATED_CLIPS)
     lifted = [lifted_of(run, c) for c in some]
     columns = ("abs", "wa", "pa", "slide", "own_slide", "jitter", "own_jitter", "sink", "float", "flight")
     run.table.head(f"ablation: {len(some)} static clips, stature told", [(WHERE | HOW)[k] for k in columns])
@@ -204,7 +204,7 @@ def ablation(run: Run) -> None:
 
 def depth(run: Run) -> None:
     """Depth and scale: each kind of evidence alone and combined, the stature told and not."""
-    some = _cases(replace(run, clips=min(run.clips, DEPTH_CLIPS)), False)
+    some = _cases(run, False, DEPTH_CLIPS)
     lifted = [lifted_of(run, c) for c in some]
     ways = {
         "alone, stature told": lambda c, x: _world_depth.alone(c, x, c.stature_m),
@@ -224,7 +224,7 @@ def depth(run: Run) -> None:
 
 def focal(run: Run) -> None:
     """The lens told, by the prior, and refined on the clip; the stature told."""
-    some = _cases(replace(run, clips=min(run.clips, DEPTH_CLIPS)), False)
+    some = _cases(run, False, DEPTH_CLIPS)
     columns = ("abs", "rte", "root", "scale")
     run.table.head(f"focal length: {len(some)} static clips", [*(WHERE[k] for k in columns), "focal off %"])
     measured: dict[str, list[tuple[Score, float]]] = {}
@@ -253,8 +253,10 @@ def cost(run: Run) -> None:
     speed.cost(run.table, run.data, run.work, run.threads, 60 * run.minutes)
 
 
-def _cases(run: Run, moving_too: bool) -> list[Case]:
-    return cases(run.data, run.clips, moving_too, QUICK_S if run.quick else 10.0)
+def _cases(run: Run, moving_too: bool, at_most: int | None = None) -> list[Case]:
+    """The run's clips of each set; at most so many, and one in a quick run, for parts that solve each many times."""
+    clips = run.clips if at_most is None else 1 if run.quick else min(run.clips, at_most)
+    return cases(run.data, clips, moving_too, QUICK_S if run.quick else 10.0)
 
 
 PARTS: dict[str, Callable[[Run], None]] = {
