@@ -22,7 +22,7 @@ from kinelift.kinematics import matrix_to_quat, motion_positions
 from kinelift.records import Motion, Take
 from kinelift.skeleton import BODY26, make_skeleton
 from kinelift.video import open_frames
-from kinelift.viewer import view
+from kinelift.viewer import film, view
 from kinelift.viewer.proxy import browser_plays
 
 HOSTILE = '</script><script>window.hacked=1</script><img src=x onerror="hacked=1">\'{{script}}.mp4'
@@ -262,9 +262,9 @@ def test_linked_video_is_the_clock(take, tmp_path, opened):
 
 
 def test_a_lost_video_can_be_chosen(take, tmp_path, opened, browser):
-    film = write_video(tmp_path / "a walk?.mp4", TIMES)
-    path = view(take(TIMES - TIMES[0]), tmp_path / "view.html", film)
-    moved = film.replace(tmp_path / "elsewhere.mp4")
+    lost = write_video(tmp_path / "a walk?.mp4", TIMES)
+    path = view(take(TIMES - TIMES[0]), tmp_path / "view.html", lost)
+    moved = lost.replace(tmp_path / "elsewhere.mp4")
     context = browser.new_context()  # the missing file is an error in the console, so not `opened`
     page = context.new_page()
     page.goto(path.as_uri())
@@ -288,10 +288,10 @@ def rotated(path: Path) -> Path:
 
 @pytest.mark.parametrize("embed", [True, False])
 def test_a_phones_video_gets_an_upright_copy(take, tmp_path, opened, embed):
-    film = rotated(write_video(tmp_path / "phone.mov", TIMES))
-    assert not browser_plays(film)
+    phone = rotated(write_video(tmp_path / "phone.mov", TIMES))
+    assert not browser_plays(phone)
     times = TIMES[10:40] - TIMES[0]
-    page_path = view(take(times), tmp_path / "view.html", film, embed=embed, longest_side=160)
+    page_path = view(take(times), tmp_path / "view.html", phone, embed=embed, longest_side=160)
     copy = tmp_path / "view.video.mp4"
     assert copy.exists() is not embed
     page = opened(page_path)
@@ -315,8 +315,8 @@ def test_who_plays_what(tmp_path, codec, suffix, plays):
 def test_hevc_gets_a_copy(take, tmp_path):
     if "libx265" not in av.codecs_available:
         pytest.skip("this PyAV writes no HEVC")
-    film = write_video(tmp_path / "phone.mp4", TIMES[:4], codec="libx265")
-    view(take(TIMES[:4] - TIMES[0]), tmp_path / "view.html", film)
+    phone = write_video(tmp_path / "phone.mp4", TIMES[:4], codec="libx265")
+    view(take(TIMES[:4] - TIMES[0]), tmp_path / "view.html", phone)
     with open_frames(tmp_path / "view.video.mp4") as source:
         assert source.metadata["codec"] == "h264"
 
@@ -354,3 +354,39 @@ def test_moving_camera_and_another_skeleton(take, tmp_path, opened):
     page = opened(path, video=False)
     page.evaluate(f"kinelift.seek({TIMES[-1]})")
     assert np.abs(np.array(page.evaluate("kinelift.positions()")) - motion_positions(motion)[-1]).max() < 1e-3
+
+
+def test_film_of_both(take, tmp_path):
+    """Times are the video's, the panes are filled, and the skeleton lies where the camera sees it."""
+    times = TIMES[:6] - TIMES[0]
+    walk = take(times)
+    video = write_video(tmp_path / "walk.mp4", TIMES[:6])
+    with open_frames(film(walk, tmp_path / "both.mp4", video, height=240)) as source:
+        frames = list(source)
+    np.testing.assert_allclose([f.time for f in frames], times, atol=2e-3)
+    height, width = frames[0].image.shape[:2]
+    assert height == 240 and width > 320
+    for pane in (frames[3].image[:120, 322:], frames[3].image[120:, 322:]):
+        assert len(np.unique(pane.reshape(-1, 3), axis=0)) > 100
+    hip = walk.camera.project(motion_positions(walk.motions[0])[3, BODY26.index("left_hip")])
+    around = frames[3].image[round(hip[1]) - 3 : round(hip[1]) + 4, round(hip[0]) - 3 : round(hip[0]) + 4].astype(int)
+    assert (around[..., 2] - around[..., 0]).max() > 80  # the left is blue
+
+
+def test_film_without_video_and_with_two(take, tmp_path):
+    second = take(TIMES[3:8], person_id=1, aside=0.9).motions[0]
+    both = take(TIMES[:8]).replaced(motions=(take(TIMES[:8]).motions[0], second))
+    with open_frames(film(both, tmp_path / "both.mp4", False, height=120)) as source:
+        frames = list(source)
+    np.testing.assert_allclose([f.time for f in frames], TIMES[:8] - TIMES[0], atol=2e-3)
+    assert np.abs(frames[5].image.astype(int) - frames[1].image).max() > 60  # the second is there, and only then
+
+
+@pytest.mark.parametrize("bad", ["suffix", "video", "height"])
+def test_film_of_bad_input_leaves_nothing(take, tmp_path, bad):
+    (tmp_path / "words.mp4").write_text("no video at all")
+    path = tmp_path / ("both.avi" if bad == "suffix" else "both.mp4")
+    video = tmp_path / "words.mp4" if bad == "video" else False
+    with pytest.raises(InputError):
+        film(take(TIMES[:4]), path, video, height=5 if bad == "height" else 120)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["words.mp4"]

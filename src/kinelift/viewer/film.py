@@ -1,6 +1,6 @@
 """One video to send: the clip with the skeleton over it, and beside it the motion from the front and from the side.
 
-Both views stand still in the world, so that steps and floor can be judged.
+Both views stand still in the world where the people stay within a few metres, else they glide along with them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from kinelift.viewer.takes import find_video, read_people
 
 # From the people to the eye, in the world: the camera faces -Z, so +Z is where it stands.
 _DIRECTIONS = ((0.25, 0.25, 1.0), (1.0, 0.6, 0.3))
+_STAYS_M = 1.5  # a path within this is looked at without gliding
+_GLIDE_S = 1.5  # seconds over which the gliding is smoothed
 _WIDEST = 2.4  # a video's width over its height, at most
 
 
@@ -67,15 +69,18 @@ def film(
 
 def _write(people: list[Take], video: Path | None, movie: Movie, height: int, progress: Progress | None) -> None:
     places = [motion_positions(p.motions[0]) for p in people]
-    everywhere = np.concatenate([p.reshape(-1, 3) for p in places])
-    views = [View(everywhere, direction, (height // 4 * 2, height)) for direction in _DIRECTIONS]
     times = np.unique(np.concatenate([p.motions[0].times for p in people]))
+    middles, box = _followed(people, places, times)
+    size = (round(0.31 * height) * 2, height // 2) if video else (round(0.35 * height) * 2, height)
+    views = [View(box, direction, size) for direction in _DIRECTIONS]
     first = None
     for count, (time, image, total) in enumerate(_pictures(video, times), 1):
         first = time if first is None else first
         there = [(p, m) for p, m in ((p, _moment(p, at, time)) for p, at in zip(people, places, strict=True)) if m]
-        panes = [v.picture([m for _, m in there]) for v in views]
+        middle = np.array([np.interp(time, times, middles[:, 0]), 0, np.interp(time, times, middles[:, 1])])
+        panes = [v.picture([m for _, m in there], middle) for v in views]
         if image is not None:
+            panes = [np.concatenate(panes)]
             share = min(image.shape[1] / image.shape[0], _WIDEST)
             left = cv2.resize(image, (max(2, round(height * share / 2) * 2), height), interpolation=cv2.INTER_AREA)
             for person, moment in there:
@@ -86,6 +91,25 @@ def _write(people: list[Take], video: Path | None, movie: Movie, height: int, pr
             progress("video", count, total)
     if first is None:
         raise InputError(f"{video}: has no picture between {times[0]:.2f} and {times[-1]:.2f} s")
+
+
+def _followed(people: list[Take], places: list[np.ndarray], times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the views look, x and z (T, 2) metres, and the box (2, 3) about it that holds everybody always."""
+    from scipy.ndimage import uniform_filter1d
+
+    roots = [[np.interp(times, p.motions[0].times, p.motions[0].root[:, axis]) for axis in (0, 2)] for p in people]
+    middles = np.mean(roots, 0).T
+    if np.ptp(middles, axis=0).max() < _STAYS_M:
+        middles = np.broadcast_to((middles.max(0) + middles.min(0)) / 2, middles.shape)
+    else:
+        frames = max(1, round(len(times) * _GLIDE_S / max(times[-1] - times[0], 1e-6)))
+        middles = uniform_filter1d(middles, min(frames, len(times)), axis=0, mode="nearest")
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for person, at in zip(people, places, strict=True):
+        own = np.searchsorted(times, person.motions[0].times)
+        shift = np.insert(middles[own], 1, 0, axis=1)[:, None]
+        low, high = np.minimum(low, (at - shift).min((0, 1))), np.maximum(high, (at - shift).max((0, 1)))
+    return middles, np.stack([[low[0], min(0, low[1]), low[2]], [high[0], high[1] + 0.1, high[2]]])
 
 
 def _pictures(video: Path | None, times: np.ndarray) -> Iterator[tuple[float, np.ndarray | None, int | None]]:

@@ -1,4 +1,4 @@
-"""Pictures of a moment: the skeleton over the video, and people on the floor as a standing camera sees them."""
+"""Pictures of a moment: the skeleton over the video, and people on the floor as a camera beside them sees them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kinelift.records import Motion
 from kinelift.render.views import side_color
 from kinelift.viewer.pack import drawn_bones
 
-_BACK, _GRID, _SHADOW, _PATH = (245, 246, 248), (216, 220, 227), (206, 210, 217), (138, 146, 222)
+_BACK, _GRID, _SHADOW, _PATH = (245, 246, 248), (200, 205, 214), (208, 212, 219), (138, 146, 222)
 _SUB = 4  # bits of a pixel's fraction in OpenCV's drawing
-# Metres: a stick's width, the head's ball, a lit sole, the floor's squares and its margin around the path.
-_STICK, _HEAD, _SOLE, _SQUARE, _MARGIN = 0.05, 0.09, 0.07, 0.5, 0.6
-_DISTANCE = 6.0  # metres from the eye to the nearest person, at least
+# Metres: a stick's width, the head's ball, a lit sole, the floor's squares and its margin around the box.
+_STICK, _HEAD, _SOLE, _SQUARE, _MARGIN = 0.05, 0.09, 0.07, 0.5, 1.2
+_DISTANCE = 6.0  # metres from the eye to the box, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,60 +62,63 @@ def overlaid(image: np.ndarray, camera: Camera, moment: Moment) -> np.ndarray:
 
 
 class View:
-    """An eye that stands still in the world and sees the whole of everyone's path."""
+    """An eye that looks at a box around the people from one direction and moves along the floor with it."""
 
-    def __init__(self, everywhere: np.ndarray, direction: Sequence[float], size: tuple[int, int]):
-        """`everywhere` (N, 3) world metres to fit; `direction` from them to the eye; `size` (width, height) pixels."""
+    def __init__(self, box: np.ndarray, direction: Sequence[float], size: tuple[int, int]):
+        """`box` (2, 3) its corners in metres about a middle on the floor; `direction` from there to the eye; `size`
+        (width, height) pixels."""
         self.size = size
-        low, high = everywhere.min(0), everywhere.max(0)
-        self.low = np.floor((low - _MARGIN) / _SQUARE) * _SQUARE
-        self.high = np.ceil((high + _MARGIN) / _SQUARE) * _SQUARE
         back = np.array(direction, float) / np.linalg.norm(direction)
         right = np.cross([0, 1.0, 0], back)
         right /= np.linalg.norm(right)
         R = np.stack([right, -np.cross(back, right), -back])
-        eye = (low + high) / 2 + back * (_DISTANCE + np.linalg.norm(high - low) / 2)
-        ends = np.stack([low * [1, 0, 1], np.add(high, [0, 0.1, 0])])
-        corners = np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3)
+        eye = box.mean(0) + back * (_DISTANCE + np.linalg.norm(box[1] - box[0]) / 2)
+        corners = np.stack(np.meshgrid(*box.T), -1).reshape(-1, 3)
         seen = (corners - eye) @ R.T
         rays = seen[:, :2] / seen[:, 2:]
         least, most = rays.min(0), rays.max(0)
-        focal = float((0.9 * np.array(size) / (most - least)).min())
+        focal = float((0.92 * np.array(size) / (most - least)).min())
         centre = np.array(size) / 2 - focal * (least + most) / 2
         K = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
         self.camera = Camera(K, R, -R @ eye, size, np.zeros(5))
-        self._floor = self._drawn_floor()
+        self._reach = float(np.abs(box).max()) + _MARGIN
 
-    def picture(self, moments: Sequence[Moment]) -> np.ndarray:
-        """(height, width, 3) uint8 RGB of the people at one time."""
-        canvas = self._floor.copy()
-        for m in moments:
+    def picture(self, moments: Sequence[Moment], middle: np.ndarray) -> np.ndarray:
+        """(height, width, 3) uint8 RGB of the people at one time, `middle` (3,) of the floor in the box's middle."""
+        here = [Moment(m.motion, m.positions - middle, m.frame) for m in moments]
+        canvas = np.empty((self.size[1], self.size[0], 3), np.uint8)
+        canvas[:] = _BACK
+        self._draw_floor(canvas, middle)
+        for m in here:
             self._draw_path(canvas, m)
             flat = m.positions[m.frame] * [1, 0, 1]
             self._draw_sticks(canvas, m, flat, (_SHADOW,) * len(flat))
-        for m in moments:
+        for m in here:
             self._draw_soles(canvas, m)
-        for m in sorted(moments, key=lambda m: -self.camera.to_camera(m.positions[m.frame, 0])[2]):
+        for m in sorted(here, key=lambda m: -self.camera.to_camera(m.positions[m.frame, 0])[2]):
             colors = tuple(side_color(m.motion.skeleton, j) for j in range(len(m.motion.skeleton)))
             self._draw_sticks(canvas, m, m.positions[m.frame], colors)
             self._draw_head(canvas, m)
         return canvas
 
-    def _drawn_floor(self) -> np.ndarray:
-        canvas = np.empty((self.size[1], self.size[0], 3), np.uint8)
-        canvas[:] = _BACK
+    def _draw_floor(self, canvas: np.ndarray, middle: np.ndarray) -> None:
+        """Squares of the world's floor, fading towards the edge."""
+        count = int(np.ceil(self._reach / _SQUARE))
+        steps = np.linspace(-self._reach, self._reach, 17)
         for axis, other in ((0, 2), (2, 0)):
-            for at in np.arange(self.low[axis], self.high[axis] + 1e-6, _SQUARE):
-                ends = np.zeros((2, 3))
-                ends[:, axis], ends[:, other] = at, (self.low[other], self.high[other])
-                xy = self.camera.project(ends)
-                if np.isfinite(xy).all():
-                    _line(canvas, xy[0], xy[1], 1, _GRID)
-        return canvas
+            start = -(middle[axis] % _SQUARE)
+            for at in start + _SQUARE * np.arange(-count, count + 2):
+                points = np.zeros((len(steps), 3))
+                points[:, axis], points[:, other] = at, steps
+                xy = self.camera.project(points)
+                fade = np.clip(1.3 - 1.3 * (np.linalg.norm(points, axis=1) / self._reach) ** 2, 0, 1)
+                for i in np.flatnonzero((fade[1:] + fade[:-1] > 0) & np.isfinite(xy[1:] + xy[:-1]).all(1)):
+                    color = np.array(_BACK) + (fade[i] + fade[i + 1]) / 2 * (np.array(_GRID) - _BACK)
+                    _line(canvas, xy[i], xy[i + 1], 1, tuple(color.tolist()))
 
     def _draw_path(self, canvas: np.ndarray, m: Moment) -> None:
         xy = self.camera.project(m.positions[: m.frame + 1, 0] * [1, 0, 1])
-        points = np.round(xy * 2**_SUB).astype(np.int32)
+        points = np.round(np.clip(xy[np.isfinite(xy).all(1)], -1e5, 1e5) * 2**_SUB).astype(np.int32)
         cv2.polylines(canvas, [points[:, None]], False, _PATH, max(1, self.size[1] // 240), cv2.LINE_AA, _SUB)
 
     def _draw_sticks(self, canvas: np.ndarray, m: Moment, positions: np.ndarray, colors: Sequence[tuple]) -> None:
