@@ -51,6 +51,7 @@ EXPORTERS: dict[str, Exporter] = {
     "c3d": _leaf("c3d"),
     "vmd": _leaf("vmd"),
     "mot": _leaf("mot"),
+    "usda": _leaf("usd"),
 }
 
 
