@@ -9,12 +9,13 @@ from typing import Any
 
 from kinelift.cleanup import Given, Settings, clean, knuckle_lines
 from kinelift.lift import answer, load_lifter, mapped
-from kinelift.pipeline.cameras import stated_camera, surroundings
+from kinelift.pipeline.cameras import refined_lens, stated_camera, surroundings
 from kinelift.pipeline.facts import facts_of, remarks, repair_facts, sources
 from kinelift.pipeline.inputs import (
     Progress,
     key_points,
     one_shot,
+    person_scale,
     read_given_edits,
     recut,
     size_stated,
@@ -59,9 +60,11 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         mended = edits.hidden(edits.swapped(mended))
         body = mapped(mended, BODY26)
         tell("lift", 0, 1)
+        camera, focal_source, focal_sigma = refined_lens(lifter, body, camera, focal_source, seen.path, seen.depth)
         lifted = answer(lifter, mapped(mended, lifter.skeleton), camera)
         tell("solve", 0, 1)
-        height, scale_source = stature(path, options, stored, edits)
+        size = person_scale(stature(path, options, stored, edits), seen.depth, lifted, body, camera, focal_sigma)
+        height, scale_source = size.height_m, size.source
         given = Given(seen.path, seen.depth, edits.contact(pose.times), edits.support_y(pose.times))
         settings = Settings(options.foot_lock, options.joint_limits, options.asymmetric, options.treadmill)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended), given=given, settings=settings)
@@ -72,6 +75,7 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
     facts = facts_of(path, options, detection, lifter, result, stored)
     facts |= seen.facts | ({"edits": edits.as_dict()} if edits != Edits() else {})
     facts |= {"height_m": height, "scale_source": scale_source, "focal_source": focal_source}
+    facts |= {"height_sigma_m": round(size.sigma_m, 4), "focal_sigma": round(focal_sigma, 4)}
     report = {
         **quality(result.motion, result.camera, body, lifted),
         **repair_facts(repairs, sight),

@@ -11,10 +11,13 @@ import numpy as np
 from kinelift.camera import CalibratedCamera, Camera, focal_from_fov, prior_focal_px, read_cameras
 from kinelift.detect import Detection
 from kinelift.errors import InputError
+from kinelift.lift import Lifter, answer
 from kinelift.pipeline.inputs import Progress, frames_again, has_pictures
 from kinelift.pipeline.options import Options
 from kinelift.records import Pose2D, Take
+from kinelift.skeleton import BODY26
 from kinelift.trajectory.depth import DepthNetwork, PersonDepth, person_depth
+from kinelift.trajectory.focal import PRIOR_SIGMA, refine_focal
 from kinelift.trajectory.odometry import CameraPath, track_camera
 
 _FILM_DIAGONAL_MM = 43.267  # of the 35 mm film that equivalent focal lengths refer to
@@ -42,6 +45,22 @@ def stated_camera(
     if film:
         return Camera.from_focal(float(film) / _FILM_DIAGONAL_MM * float(np.hypot(*size)), size), "metadata", False
     return Camera.from_focal(prior_focal_px(size), size), "prior (0.85 x long side)", False
+
+
+def refined_lens(
+    lifter: Lifter, body: Pose2D, camera: Camera, source: str, path: CameraPath | None, depth: PersonDepth | None
+) -> tuple[Camera, str, float]:
+    """The camera with the focal length that the clip gives away, what that was found from, and its uncertainty as a
+    share: where nothing but the prior stated it, the camera stands still and the lifter works on rays of body26.
+    """
+    if not source.startswith("prior ("):
+        return camera, source, 0.0
+    if path is not None or lifter.skeleton.joints != BODY26.joints:
+        return camera, source, PRIOR_SIGMA
+    found = refine_focal(lambda pose, tried: answer(lifter, pose, tried), body, camera, depth)
+    K = camera.K.copy()
+    K[[0, 1], [0, 1]] *= found.focal_px / camera.focal_px
+    return camera.replaced(K=K), found.source, found.sigma_px / found.focal_px
 
 
 def _calibrated(path: str | Path, calibration: Path, name: str | None, size: tuple[int, int]) -> CalibratedCamera:

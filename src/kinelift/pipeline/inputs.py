@@ -6,17 +6,23 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from kinelift.camera import Camera
 from kinelift.detect import Detection, detect_video, is_keypoint_input, make_detector, read_keypoints
 from kinelift.errors import InputError
 from kinelift.export.npz import load_motion
 from kinelift.kinematics import STATURE_PRIOR_M, STATURE_PRIOR_SIGMA
 from kinelift.pipeline.options import SAMPLE_HEIGHT_M, Options, is_sample
-from kinelift.records import Frame, Pose2D, Take
+from kinelift.records import Frame, Lifted, Pose2D, Take
 from kinelift.repair.edits import Edits, parsed_edits, read_edits
+from kinelift.skeleton import BODY26
+from kinelift.trajectory.depth import PersonDepth
+from kinelift.trajectory.root import first_root
+from kinelift.trajectory.scale import Scale, combined, given, of_network, people
 from kinelift.video import open_frames
 
 Progress = Callable[[str, int, int | None], None]
@@ -34,6 +40,24 @@ def stature(path: str | Path, options: Options, stored: Take | None, edits: Edit
     if stored is not None and isinstance(stored.meta.get("height_m"), int | float):
         return float(stored.meta["height_m"]), str(stored.meta.get("scale_source", "motion.npz"))
     return STATURE_PRIOR_M, f"prior height {STATURE_PRIOR_M} m +- {STATURE_PRIOR_SIGMA:.0%}"
+
+
+def person_scale(
+    stated: tuple[float, str],
+    depth: PersonDepth | None,
+    lifted: Lifted,
+    body: Pose2D,
+    camera: Camera,
+    focal_sigma: float,
+) -> Scale:
+    """The stature with its uncertainty; a metric depth network has a word where only the prior stated it."""
+    height, source = stated
+    if not source.startswith("prior"):
+        return replace(combined([given(height)]), source=source)
+    if depth is None or lifted.skeleton.joints != BODY26.joints:
+        return combined([people()])
+    reference = first_root(lifted, body, camera)[:, 2]
+    return combined([people(), of_network(depth, reference, focal_sigma)])
 
 
 def key_points(path: str | Path, options: Options, tell: Progress) -> tuple[Detection, Take | None]:
