@@ -223,7 +223,7 @@ def test_pointer_scrubs(take, tmp_path, opened):
     box = page.locator("#curves").bounding_box()
     page.mouse.click(box["x"] + box["width"] - 9, box["y"] + 60)
     until(page, "kinelift.frame >= 48")
-    page.mouse.click(box["x"] + 47, box["y"] + 60)
+    page.mouse.click(box["x"] + 53, box["y"] + 60)
     until(page, "kinelift.frame === 0")
 
 

@@ -4,7 +4,7 @@ import { jointSpeed, lowest } from "./data.js";
 import { color } from "./theme.js";
 
 const SIDES = ["middle", "left", "right"];
-const GUTTER = 46;
+const GUTTER = 52;
 
 export class Curves {
   constructor(take, canvas, cursor) {
@@ -120,13 +120,8 @@ export class Curves {
       curve.forEach((v, t) => pen.lineTo(this.toX(this.person.times[t]), toY(v)));
       pen.stroke();
     }
-    this.#label(pen, label, toY(low) - height / 2);
-    const most = `${high.toPrecision(2)} ${unit}`;
-    pen.textAlign = "left";
-    pen.fillStyle = color("card");
-    pen.fillRect(GUTTER + 2, top - 4, pen.measureText(most).width + 4, 13);
-    pen.fillStyle = color("soft");
-    pen.fillText(most, GUTTER + 4, top + 3);
+    this.#label(pen, label, top + 0.62 * height);
+    pen.fillText(`${high.toPrecision(2)} ${unit}`, GUTTER - 5, top + 2);
   }
 
   #label(pen, text, y) {

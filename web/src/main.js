@@ -29,6 +29,7 @@ const home = new Vector3();
 const carried = new Vector3();
 let chosen = 0;
 let shown = -1;
+let running = false;
 let stale = true;
 
 function say(text) {
@@ -72,7 +73,7 @@ function loop(now) {
   refresh();
   const drawn = stage.draw();
   if (drawn && player.playing) timing.add(performance.now() - start);
-  $("play").setAttribute("aria-pressed", player.playing);
+  if (running !== player.playing) $("play").setAttribute("aria-pressed", (running = player.playing));
   requestAnimationFrame(loop);
 }
 
@@ -80,7 +81,7 @@ function loop(now) {
 function view(name) {
   const now = middle(new Vector3());
   const target = new Vector3(now.x, Math.max(0.5, Math.min(now.y, 1)), now.z);
-  const spread = Math.max(0.95, ...people.filter((p) => p.frame >= 0).map((p) => p.rootAt(p.frame, new Vector3()).distanceTo(now) + 0.8));
+  const spread = Math.max(0.95, ...people.filter((p) => p.frame >= 0).map((p) => p.rootAt(p.frame, new Vector3()).distanceTo(now) + 0.5));
   stage.eye.fov = 38;
   if (name === "camera") {
     stage.eye.fov = frustum.fov(player.frame, take.image_size, stage.eye.aspect);
@@ -156,7 +157,7 @@ const KEYS = [
   [["f"], "follow the person", () => toggle("follow")],
   [["c"], "contacts", () => toggle("soles")],
   [["p"], "path", () => toggle("path")],
-  [["v"], "the video's camera", () => toggle("lens")],
+  [["v"], "frustum of the video's camera", () => toggle("lens")],
   [["g"], "grid", () => toggle("grid")],
   [["o"], "skeleton over the video", () => toggle("drawn")],
   [["t"], "light or dark", toggleTheme],

@@ -35,6 +35,7 @@ def view(
     video: Path | str | Literal[False] | None = None,
     embed: bool = False,
     longest_side: int = 1280,
+    home: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Write the page of a take to `path`; that path.
@@ -46,6 +47,7 @@ def view(
         embed: Put the video into the page, as H.264 in upright pictures. Else the page links to it, or to such a
             copy beside the page, `NAME.video.mp4`, where browsers do not play the video itself.
         longest_side: Pixels of a copy's longer side, at most.
+        home: The folder that the page will be moved to, from which it links; None: it stays where it is written.
         progress: Called with ("video", frames done, frames in all or None) while a copy is made.
 
     Raises `InputError` where there is no motion, the video cannot be read, or nothing can be written.
@@ -55,7 +57,12 @@ def view(
     film = find_video(people, source, path) if video is None else Path(video) if video else None
     _check_target(path)
     take = packed(people)
-    take["video"], embedded = _video(film, people, path, embed, longest_side, progress) if film else (None, "")
+    take["video"], embedded = (None, "")
+    if film and not embed and browser_plays(film):
+        link = _link(film, path.parent if home is None else home)
+        take["video"] = {"name": film.name, "embedded": False, "src": link, "offset_s": 0.0}
+    elif film:
+        take["video"], embedded = _copied(film, people, path, embed, longest_side, progress)
     title = str(people[0].meta.get("input") or "") or (path.stem if isinstance(source, Take) else Path(source).name)
     text = _filled(title, _facts(people), take, embedded)
     if len(text) > MAX_PAGE_BYTES:
@@ -85,17 +92,15 @@ def _check_target(path: Path) -> None:
         raise InputError(f"{path}: cannot be written, there is no folder {path.parent}")
 
 
-def _video(
+def _copied(
     film: Path, people: list[Take], page: Path, embed: bool, longest_side: int, progress: Progress | None
 ) -> tuple[dict[str, Any], str]:
-    """What the page is told of the video, and the video itself as base64 if it is in the page."""
-    if not embed and browser_plays(film):
-        return {"name": film.name, "embedded": False, "src": _link(film, page), "offset_s": 0.0}, ""
+    """What the page is told of a copy of the video, and the copy itself as base64 if it lies in the page."""
     start = min(float(p.motions[0].times[0]) for p in people)
     end = max(float(p.motions[0].times[-1]) for p in people)
     copy = page.with_name(f"{page.stem}.video.mp4")
     part = page.with_name(f".{secrets.token_hex(8)}.mp4")
-    told = {"name": film.name, "embedded": embed, "src": _link(copy, page)}
+    told: dict[str, Any] = {"name": film.name, "embedded": embed, "src": quote(copy.name)}
     try:
         told["offset_s"] = write_proxy(film, part, start, end, longest_side, progress)
         if embed:
@@ -111,10 +116,10 @@ def _video(
     return told, ""
 
 
-def _link(film: Path, page: Path) -> str:
-    """A relative address; an absolute one on another Windows drive."""
+def _link(film: Path, folder: Path) -> str:
+    """A relative address from a folder; an absolute one on another Windows drive."""
     try:
-        return quote(Path(os.path.relpath(film.resolve(), page.parent.resolve())).as_posix())
+        return quote(Path(os.path.relpath(film.resolve(), folder.resolve())).as_posix())
     except ValueError:
         return film.resolve().as_uri()
 
