@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 COLUMNS, ROWS, PER_CELL = 10, 6, 5
-_WINDOW = (21, 21)
+_WINDOW = (15, 15)
 _DEEPEST = 4
 _LEAST_CORNER = 2e-5  # smallest eigenvalue, of a picture in [0, 1]
 _THERE_AND_BACK_PX = 0.7

@@ -25,6 +25,8 @@ class CameraPath(_Record):
         translating: True where t is more than zero.
         confidence: (T,) in [0, 1], how well each frame's pose is supported by what was seen in it.
         warnings: What a user should know, in plain words.
+        focal_factor: How many times longer than assumed the focal length is, by a camera that turned far enough to
+            tell; 1 where it is as assumed, or nothing tells.
     """
 
     R: np.ndarray
@@ -33,6 +35,7 @@ class CameraPath(_Record):
     translating: bool
     confidence: np.ndarray
     warnings: tuple[str, ...] = ()
+    focal_factor: float = 1.0
 
     def __post_init__(self) -> None:
         frozen_array(self, "R", (None, 3, 3))

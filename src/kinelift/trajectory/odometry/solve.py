@@ -1,23 +1,22 @@
-"""From tracks to a camera path: which model, every frame's pose, how sure, and what to say of it."""
+"""From tracks to a camera path: in pieces of bounded length, each turning or moving, joined where they overlap."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
 
 import numpy as np
 
-from kinelift.trajectory.odometry.bundle import Points, Poses, Seen, misses, resected
+from kinelift.kinematics import nearest_rotation
+from kinelift.trajectory.odometry.bundle import Poses
 from kinelift.trajectory.odometry.path import CameraPath
-from kinelift.trajectory.odometry.structure import Structure, moved, turned
+from kinelift.trajectory.odometry.piece import Piece, solve_piece
 from kinelift.trajectory.odometry.tracks import Tracks
 
-_SIGMA_PX = 0.7  # of a followed point
-_GOOD_PX = 2.0
-_FEWEST_POINTS = 8
-_SURE_POINTS = 40
+_FEWEST_SHARED = 8  # points that link a key frame to the one before
+_PIECE, _OVERLAP = 60, 10  # key frames
 _STILL_PX = 1.5
 _UNSURE = 0.3
-_GRIC_CUT = 8.0
+_GUESSED = 0.5  # of its confidence is what a frame keeps that is linked to the first by a guess
 
 
 def solve_path(tracks: Tracks, frames: int, mode: str) -> CameraPath:
@@ -25,126 +24,101 @@ def solve_path(tracks: Tracks, frames: int, mode: str) -> CameraPath:
 
     Mode "auto" calls it still after all when nothing in the picture would have moved by more than 1.5 px of 640.
     """
-    keys, seen, n = _at_keys(tracks)
-    if len(keys) < 2 or n < _FEWEST_POINTS:
+    pieces = [p for p in (solve_piece(tracks, a, b) for a, b in _ranges(tracks)) if p is not None]
+    if not pieces:
         return CameraPath.still(frames, 0.0, ("The camera's motion could not be followed: too little to see.",))
-    start = turned(seen, len(keys), n, tracks.focal_px)
-    best, translating = start, False
-    found = moved(seen, start, tracks.focal_px)
-    if found is not None and changes_place(seen, start, found, tracks.focal_px):
-        best, translating = found, True
-    return _whole_path(tracks, frames, mode, keys, best, translating)
-
-
-def _at_keys(tracks: Tracks) -> tuple[np.ndarray, Seen, int]:
-    """Key frames, and sightings in them of points that two of them share; points are numbered anew."""
-    keys = tracks.key_frames
-    keep = np.isin(tracks.frame, keys)
-    counts = np.bincount(tracks.point[keep], minlength=int(tracks.point.max(initial=-1)) + 1)
-    keep &= counts[tracks.point] > 1
-    ids, point = np.unique(tracks.point[keep], return_inverse=True)
-    return keys, Seen(np.searchsorted(keys, tracks.frame[keep]), point, tracks.ray[keep]), len(ids)
-
-
-def changes_place(seen: Seen, only_turns: Structure, moves: Structure, focal_px: float) -> bool:
-    """Which of two explanations of the same sightings costs less, after P. Torr's GRIC (1998): robust misses, and
-    for every number that is fitted the logarithm of how many sightings there are.
-    """
-    count = len(seen.point)
-    K, n = len(only_turns.poses.R), len(only_turns.points)
-    costs = []
-    for s, numbers in ((only_turns, 3 * K + 2 * n), (moves, 6 * K + 3 * n)):
-        miss = (misses(s.poses, s.points, seen, focal_px) ** 2).sum(1) / _SIGMA_PX**2
-        costs.append(float(np.minimum(miss, _GRIC_CUT).sum()) + np.log(2 * count) * numbers)
-    return costs[1] < costs[0]
-
-
-def _whole_path(
-    tracks: Tracks, frames: int, mode: str, keys: np.ndarray, found: Structure, translating: bool
-) -> CameraPath:
-    """Poses of all frames on the points that the key frames gave."""
-    points, seen = _all_sightings(tracks, keys, found, translating)
-    poses = _between(found.poses, keys, frames)
-    poses = resected(poses, points, seen, tracks.focal_px, translating)
-    miss = np.linalg.norm(misses(poses, points, seen, tracks.focal_px), axis=1)
-    good = np.bincount(seen.camera[miss < _GOOD_PX], minlength=frames)
-    total = np.bincount(seen.camera, minlength=frames)
-    confidence = np.clip(good / _SURE_POINTS, 0, 1) * good / np.maximum(total, 1)
-    confidence[good < _FEWEST_POINTS] = 0
-    first = tracks.frame.min()
-    confidence[:first] = 1.0  # looked at by the static test
-    poses = _bridged(poses, confidence, int(first))
-    poses = _from_first(poses)
-    if mode == "auto" and _hardly_moves(poses, points, tracks.focal_px):
+    poses, confidence, broken = _joined(pieces, frames)
+    if mode == "auto" and _hardly_moves(poses, pieces, tracks.focal_px):
         return CameraPath.still(frames, float(np.median(confidence)))
-    if translating:
-        unit = _unit(poses, points, seen)
-        return CameraPath(poses.R, poses.t / unit, True, True, confidence, _warnings(confidence))
-    return CameraPath(poses.R, np.zeros((frames, 3)), True, False, confidence, _warnings(confidence))
+    translating = any(p.translating for p in pieces)
+    t = poses.t / next((p.unit for p in pieces if p.translating), 1.0)
+    factor = float(np.median([p.focal_factor for p in pieces]))
+    warnings = _warnings(confidence, broken, factor)
+    return CameraPath(poses.R, t if translating else 0 * t, True, translating, confidence, warnings, factor)
 
 
-def _all_sightings(tracks: Tracks, keys: np.ndarray, found: Structure, translating: bool) -> tuple[Points, Seen]:
-    """Points that may place a frame, and where every frame saw them."""
-    keep = np.isin(tracks.frame, keys)
-    counts = np.bincount(tracks.point[keep], minlength=int(tracks.point.max()) + 1)
-    number = np.full(len(counts), -1)
-    number[counts > 1] = np.arange((counts > 1).sum())
-    use = found.known if translating else np.ones(len(found.points), bool)
-    fine = number[tracks.point]
-    take = (fine >= 0) & use[fine]
-    return found.points, Seen(tracks.frame[take], fine[take], tracks.ray[take])
+def _ranges(tracks: Tracks) -> list[tuple[int, int]]:
+    """First and last numbers of the key frames of pieces: cut where the view was lost, and overlapping else."""
+    keys = tracks.key_frames
+    if not len(keys):
+        return []
+    at = np.searchsorted(tracks.frame, keys), np.searchsorted(tracks.frame, keys, "right")
+    seen = [tracks.point[a:b] for a, b in zip(*at, strict=True)]
+    linked = [len(np.intersect1d(a, b, assume_unique=True)) >= _FEWEST_SHARED for a, b in itertools.pairwise(seen)]
+    cuts = [0, *(np.nonzero(~np.array(linked, bool))[0] + 1).tolist(), len(keys)]
+    out = []
+    for first, end in itertools.pairwise(cuts):
+        while end - first > _PIECE:
+            out.append((first, first + _PIECE - 1))
+            first += _PIECE - _OVERLAP
+        out.append((first, end - 1))
+    return out
 
 
-def _between(poses: Poses, keys: np.ndarray, frames: int) -> Poses:
-    """Key frames' poses at all frames: the shortest turn between two, and a straight way."""
-    from scipy.spatial.transform import Rotation, Slerp
-
-    at = np.clip(np.arange(frames), keys[0], keys[-1])
-    R = Slerp(keys, Rotation.from_matrix(poses.R))(at).as_matrix()
-    centre = poses.centre
-    centre = np.stack([np.interp(at, keys, centre[:, i]) for i in range(3)], 1)
-    return Poses(R, -np.einsum("kij,kj->ki", R, centre))
-
-
-def _bridged(poses: Poses, confidence: np.ndarray, first: int) -> Poses:
-    """Frames that nothing supports, from their supported neighbours; frames before the first tracked are as it."""
-    sure = np.nonzero(confidence > 0)[0]
-    sure = sure[sure >= first]
-    if len(sure) < 2:
-        return poses
-    return _between(Poses(poses.R[sure], poses.t[sure]), sure, len(poses.R))
-
-
-def _from_first(poses: Poses) -> Poses:
-    """The same in the first frame's axes, in which its pose is exactly nothing."""
-    R0, t0 = poses.R[0], poses.t[0]
-    R = poses.R @ R0.T
-    t = poses.t - R @ t0
-    same = (poses.R == R0).all((1, 2)) & (poses.t == t0).all(1)
-    R[same], t[same] = np.eye(3), 0
-    return Poses(R, t)
+def _joined(pieces: list[Piece], frames: int) -> tuple[Poses, np.ndarray, int]:
+    """Poses and confidence of all frames in the first one's axes, and how often the view was lost."""
+    R, t = np.tile(np.eye(3), (frames, 1, 1)), np.zeros((frames, 3))
+    confidence, broken = np.zeros(frames), 0
+    confidence[: pieces[0].first] = 1.0  # looked at by the static test
+    before: Piece | None = None
+    end, trust = pieces[0].first, 1.0
+    for piece in pieces:
+        here = piece
+        if before is not None and before.last >= piece.first:
+            here = _aligned(before, piece)
+            start = (before.last + piece.first) // 2
+        else:
+            start = piece.first
+            if before is not None:
+                broken, trust = broken + 1, _GUESSED
+                here = _placed(piece, Poses(R[end : end + 1], t[end : end + 1]))
+                R[end:start], t[end:start] = R[end], t[end]
+        rows = slice(start - piece.first, None)
+        R[start : piece.last + 1], t[start : piece.last + 1] = here.poses.R[rows], here.poses.t[rows]
+        confidence[start : piece.last + 1] = trust * here.confidence[rows]
+        before, end = here, piece.last
+    R[end:], t[end:] = R[end], t[end]
+    return Poses(R, t), confidence, broken
 
 
-def _hardly_moves(poses: Poses, points: Points, focal_px: float) -> bool:
+def _aligned(before: Piece, piece: Piece) -> Piece:
+    """A piece in the axes and the unit of the one before, by the frames and points that both know."""
+    frames = np.arange(piece.first, before.last + 1)
+    a, b = before.at(frames), piece.at(frames)
+    scale = 1.0
+    if before.translating and piece.translating:
+        middle = int(frames[len(frames) // 2])
+        ids, depth = before.depths(middle)
+        others, other_depth = piece.depths(middle)
+        _, i, j = np.intersect1d(ids, others, assume_unique=True, return_indices=True)
+        scale = float(np.median(depth[i] / other_depth[j])) if len(i) >= _FEWEST_SHARED else before.unit / piece.unit
+    turn = nearest_rotation((np.swapaxes(b.R, 1, 2) @ a.R).mean(0))
+    shift = np.einsum("kji,kj->ki", b.R, a.t - scale * b.t).mean(0)
+    return piece.changed(turn, shift, scale)
+
+
+def _placed(piece: Piece, last: Poses) -> Piece:
+    """A piece whose first frame has the pose of the last one known."""
+    own = piece.poses
+    turn = own.R[0].T @ last.R[0]
+    return piece.changed(turn, own.R[0].T @ (last.t[0] - own.t[0]), 1.0)
+
+
+def _hardly_moves(poses: Poses, pieces: list[Piece], focal_px: float) -> bool:
     turn = np.linalg.norm(poses.R - np.eye(3), axis=(1, 2)) / np.sqrt(2)
-    shift = np.linalg.norm(poses.t, axis=1) * float(np.median(points.rho))
+    shift = np.linalg.norm(poses.t, axis=1) / pieces[0].unit
     return bool(((turn + shift) * focal_px).max() < _STILL_PX)
 
 
-def _unit(poses: Poses, points: Points, seen: Seen) -> float:
-    """Median distance from the first camera of the points that it saw; of all where it saw few."""
-    with_rho = replace(points, rho=np.maximum(points.rho, 1e-3))
-    early = np.unique(seen.point[seen.camera == seen.camera.min()])
-    rho = with_rho.rho[early] if len(early) >= _FEWEST_POINTS else with_rho.rho[np.unique(seen.point)]
-    return float(1 / np.median(rho))
-
-
-def _warnings(confidence: np.ndarray) -> tuple[str, ...]:
-    share = float((confidence < _UNSURE).mean())
-    if share == 0:
-        return ()
-    lost = float((confidence == 0).mean())
-    said = (
-        f"The camera's motion is unsure in {100 * share:.0f} % of the frames (blur, or little to see around the person)"
-    )
-    return (said + (f"; in {100 * lost:.0f} % it is guessed from the frames around them." if lost else "."),)
+def _warnings(confidence: np.ndarray, broken: int, factor: float) -> tuple[str, ...]:
+    said = []
+    share, lost = (100 * float((confidence <= limit).mean()) for limit in (_UNSURE, 0.0))
+    if share > 0:
+        what = f"The camera's motion is unsure in {share:.0f} % of the frames: blur, or little to see around the person"
+        said.append(what + (f"; in {lost:.0f} % it is guessed from the frames around them." if lost else "."))
+    if broken:
+        times = "once" if broken == 1 else f"{broken} times"
+        said.append(f"The view was lost {times}: how the camera turned and moved meanwhile is not known.")
+    if factor != 1:
+        said.append(f"By how the camera turned, its focal length is {factor:.2f} times what was assumed.")
+    return tuple(said)

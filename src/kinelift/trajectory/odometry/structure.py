@@ -27,6 +27,7 @@ _FEWEST_SHARED, _LEAST_PARALLAX_PX = 20, 1.5
 _ENOUGH_PARALLAX_PX = 25.0
 _WINDOW = 8
 _OUTLIER_PX = 3.0
+_LAST_SIGMA_PX = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +228,9 @@ class _Build:
             seen = self.seen.taken(keep)
             ids, point = np.unique(seen.point, return_inverse=True)
             local = Seen(seen.camera, point, seen.ray)
-            poses, points = adjusted(self.poses, self.points.taken(ids), local, self.focal_px, free, iterations=25)
+            poses, points = adjusted(
+                self.poses, self.points.taken(ids), local, self.focal_px, free, iterations=25, sigma_px=_LAST_SIGMA_PX
+            )
             self._put(np.arange(len(free)), poses, ids, points)
             keep = np.linalg.norm(misses(self.poses, self.points, self.seen, self.focal_px), axis=1) < _OUTLIER_PX
             counts = np.bincount(self.seen.point[keep], minlength=len(self.known))
