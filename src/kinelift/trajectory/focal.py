@@ -17,7 +17,7 @@ from kinelift.camera import Camera
 from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
 from kinelift.trajectory.depth import PersonDepth
-from kinelift.trajectory.root import LIMBS, first_root
+from kinelift.trajectory.root import LIMBS, first_root, in_metres
 from kinelift.trajectory.world import mean_direction
 
 # Standard deviation of the logarithm of an unknown camera's focal length over the assumed one: phones, webcams and
@@ -105,6 +105,7 @@ def _spreads(lifted: Lifted, pose: Pose2D, camera: Camera) -> np.ndarray:
     """(3,) reprojection (m), height of planted soles (m), turn of gravity (rad); NaN where the lifter does not say or
     nothing is planted.
     """
+    lifted = in_metres(lifted)
     root = first_root(lifted, pose, camera)
     at = lifted.positions + root[:, None]
     rays = at[:, LIMBS, :2] / np.maximum(at[:, LIMBS, 2:], 0.1)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.linalg import solveh_banded
 
 from kinelift.camera import Camera
+from kinelift.kinematics import reference_offsets
 from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
 from kinelift.trajectory.depth import PersonDepth
@@ -70,15 +71,27 @@ def solve_root(
     return root
 
 
+def in_metres(lifted: Lifted) -> Lifted:
+    """A body26 answer whose limbs are as long as the reference body's, where the lifter's unit is its own."""
+    if lifted.scale == "metric":
+        return lifted
+    parts = BODY26.indices(*(f"{s}_{j}" for s in ("left", "right") for j in ("knee", "ankle", "elbow", "wrist")))
+    parents = [BODY26.parents[j] for j in parts]
+    lengths = np.linalg.norm(lifted.positions[:, parts] - lifted.positions[:, parents], axis=-1)
+    factor = np.linalg.norm(reference_offsets()[parts], axis=-1).sum() / max(np.nanmedian(lengths, 0).sum(), 1e-9)
+    sigma, cue = (None if x is None else x * factor for x in (lifted.sigma, lifted.depth_cue))
+    return lifted.replaced(positions=lifted.positions * factor, sigma=sigma, depth_cue=cue, scale="metric")
+
+
 def first_root(lifted: Lifted, pose: Pose2D, camera: Camera) -> np.ndarray:
-    """Path (T, 3) in camera axes and in the lifter's own units: what geometry says before any clean-up.
+    """Path (T, 3) in camera axes, metres of the reference body: what geometry says before any clean-up.
 
     `lifted` and `pose` in body26; only limb joints count.
     """
     rays = camera.unproject(pose.xy)
     weight = np.zeros(rays.shape[:2])
     weight[:, LIMBS] = np.where(np.isfinite(rays).all(-1), pose.confidence, 0.0)[:, LIMBS]
-    return solve_root(lifted.positions, rays, weight, pose.times)
+    return solve_root(in_metres(lifted).positions, rays, weight, pose.times)
 
 
 @dataclass(frozen=True, eq=False)
