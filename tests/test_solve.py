@@ -132,7 +132,7 @@ def stated(term, e, p0, weights):
             speed, both**2 / (w.contact_speed_m_s * dt) ** 2 * np.minimum(30 * dt, 1), cauchy, 0.5 * dt,
         ),
         "contact_height": (height, e.contact[:, :4] / w.contact_height_m**2, cauchy, 0.05),
-        "below_floor": (below, 1 / w.below_floor_m**2, huber, 0.02),
+        "below_floor": (below, 1 / w.below_floor_m**2, cauchy, 0.015),
         "acceleration": (
             acceleration, 30 * seconds[:, None] / w.acceleration_m_s2**2, cauchy, 3 * w.acceleration_m_s2,
         ),

@@ -30,6 +30,8 @@ _RAY_WORTH = {"pelvis": 0.0, "neck": 0.0, "head": 0.0, "nose": 0.15, "ear": 0.15
 _SIGMA_UNSTATED = 0.06
 # Metres: the error stated of a joint that the lifter does not give.
 _SIGMA_FILLED_M = 0.15
+# Metres below the floor from which a sole says that the floor is lower, planted or not.
+_BELOW_M = 0.03
 # How often contacts and the level of the floor are found anew from the solution so far.
 _PASSES = 2
 
@@ -232,11 +234,13 @@ class Fit:
         positions = forward_kinematics(BODY26, e.offsets, local, root)[0]
         soles, contact = positions[:, SOLES], e.contact[:, : len(SOLES)]
         planted = (contact > 0.6) & (np.abs(e.support_y - e.floor_y) < 0.01)
+        low = soles[..., 1] < np.minimum(e.support_y, e.floor_y) - _BELOW_M
+        planted, firm = planted | low, np.maximum(contact, 0.6 * low)
         if planted.sum() < 10 or "level" in self.settings.weights.off:
             return local, root, ground
         lean = standing_lean(positions, soles, contact, e.times, mass_weights())
         lean = None if "balance" in self.settings.weights.off else lean
-        R = levelled(ground.R_cam_world, soles[planted], contact[planted], self.down, SOLE_NOISE_AFTER_M, lean)
+        R = levelled(ground.R_cam_world, soles[planted], firm[planted], self.down, SOLE_NOISE_AFTER_M, lean)
         turn = R.T @ ground.R_cam_world
         rise = np.array([0, np.median((soles[planted] @ turn.T)[:, 1]), 0])
         ground = replace(ground, R_cam_world=R).moved(rise)

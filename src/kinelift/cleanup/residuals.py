@@ -19,7 +19,7 @@ from kinelift.trajectory.root import second_difference
 
 # Where robust losses bend: key points and lifter in sigma, the rest in metres, m/s, sigma and radians.
 _RAY_BEND, _LIFTED_BEND, _DEPTH_BEND = 2.0, 3.0, 2.0
-_HEIGHT_BEND_M, _BELOW_BEND_M, _SPEED_BEND_M_S, _ACCELERATION_BEND, _LIMIT_BEND = 0.05, 0.02, 0.5, 3.0, 0.3
+_HEIGHT_BEND_M, _BELOW_BEND_M, _SPEED_BEND_M_S, _ACCELERATION_BEND, _LIMIT_BEND = 0.05, 0.015, 0.5, 3.0, 0.3
 
 
 @dataclass(eq=False)
@@ -108,9 +108,12 @@ def _contact_height(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, ow
 
 
 def _below_floor(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own: np.ndarray) -> None:
-    """Depth of soles below the floor, or below what they stand on where that is lower (Huber, one-sided)."""
+    """Depth of soles below the floor, or below what they stand on where that is lower (Cauchy, one-sided).
+
+    Far below, it is the floor that is wrong: a stiffer cost moves the person by metres along the camera's rays.
+    """
     height = p[:, SOLES, 1] - np.minimum(e.support_y, e.floor_y)
-    w = (height < 0) / weights.below_floor_m**2 / np.maximum(1, -height / _BELOW_BEND_M)
+    w = (height < 0) / weights.below_floor_m**2 / (1 + (height / _BELOW_BEND_M) ** 2)
     out.metric[:, SOLES, 1, 1] += w
     out.force[:, SOLES, 1] += w * height
 
