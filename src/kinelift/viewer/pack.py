@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kinelift.errors import InputError
 from kinelift.export.body import MATERIALS, body
 from kinelift.export.rig import is_body, rig_of
 from kinelift.records import Motion, Take
@@ -33,7 +34,7 @@ _DRAWN_PARENT = {"left_shoulder": "neck", "right_shoulder": "neck"}
 def packed(people: Sequence[Take]) -> dict[str, Any]:
     """JSON values for the page: `times` of all, `camera` of each of them, and the people.
 
-    `people` are takes of one motion each, in one world.
+    `people` are takes of one motion each, in one world. Raises `InputError` for numbers that no page can draw.
     """
     times = np.unique(np.concatenate([p.motions[0].times for p in people]))
     camera = people[0].camera
@@ -51,7 +52,11 @@ def packed(people: Sequence[Take]) -> dict[str, Any]:
 
 
 def _array(array: np.ndarray, kind: str) -> dict[str, str]:
-    raw = np.ascontiguousarray(array, _KINDS[kind]).tobytes()
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(array, _KINDS[kind])
+    if kind[0] == "f" and not np.isfinite(stored).all():
+        raise InputError("the motion cannot be shown: it has numbers beyond 1e38")
+    raw = stored.tobytes()
     return {"type": kind, "base64": base64.b64encode(raw).decode("ascii")}
 
 

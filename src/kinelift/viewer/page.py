@@ -27,6 +27,7 @@ from kinelift.viewer.proxy import Progress, browser_plays, write_proxy
 from kinelift.viewer.takes import find_video, read_people
 
 MAX_PAGE_BYTES = 400 * 10**6
+MAX_TITLE = 120
 
 
 def view(
@@ -64,11 +65,11 @@ def view(
     elif film:
         take["video"], embedded = _copied(film, people, path, embed, longest_side, progress)
     title = str(people[0].meta.get("input") or "") or (path.stem if isinstance(source, Take) else Path(source).name)
-    text = _filled(title, _facts(people), take, embedded)
+    text = _filled(title[:MAX_TITLE], _facts(people), take, embedded)
     if len(text) > MAX_PAGE_BYTES:
         size = f"{len(text) / 1e6:.0f} MB, more than {MAX_PAGE_BYTES / 1e6:.0f}"
         raise InputError(f"{path}: the page would take {size}; link to the video, or animate a shorter part")
-    write_whole(path, text.encode("utf-8"))
+    write_whole(path, text.encode("utf-8", "replace"))
     return path
 
 
@@ -100,7 +101,7 @@ def _copied(
     end = max(float(p.motions[0].times[-1]) for p in people)
     copy = page.with_name(f"{page.stem}.video.mp4")
     part = page.with_name(f".{secrets.token_hex(8)}.mp4")
-    told: dict[str, Any] = {"name": film.name, "embedded": embed, "src": quote(copy.name)}
+    told: dict[str, Any] = {"name": film.name, "embedded": embed, "src": _address(copy.name)}
     try:
         told["offset_s"] = write_proxy(film, part, start, end, longest_side, progress)
         if embed:
@@ -119,9 +120,14 @@ def _copied(
 def _link(film: Path, folder: Path) -> str:
     """A relative address from a folder; an absolute one on another Windows drive."""
     try:
-        return quote(Path(os.path.relpath(film.resolve(), folder.resolve())).as_posix())
+        return _address(Path(os.path.relpath(film.resolve(), folder.resolve())).as_posix())
     except ValueError:
         return film.resolve().as_uri()
+
+
+def _address(path: str) -> str:
+    """A path as a relative address, also where its name is no Unicode."""
+    return quote(os.fsencode(path))
 
 
 def _facts(people: list[Take]) -> str:

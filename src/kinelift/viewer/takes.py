@@ -46,7 +46,7 @@ def find_video(people: list[Take], source: Take | Path | str, page: Path) -> Pat
     Only the name's last part is used: a file from a stranger cannot point elsewhere.
     """
     name = Path(str(people[0].meta.get("input") or "").replace("\\", "/")).name
-    if not name or "\0" in name:
+    if not name:
         return None
     folders = [page.parent, Path.cwd()]
     if not isinstance(source, Take):
@@ -56,7 +56,7 @@ def find_video(people: list[Take], source: Take | Path | str, page: Path) -> Pat
         try:
             if (folder / name).is_file():
                 return folder / name
-        except OSError:  # a name too long for the system
+        except (OSError, ValueError):  # a name that the system cannot have
             return None
     return None
 
