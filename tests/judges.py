@@ -28,12 +28,12 @@ def judge(module: str, package: str | None = None) -> None:
 
 
 def node_modules(package: str) -> Path:
-    """The node_modules folder that holds a package: $KINELIFT_NODE_JUDGES or what scripts/node_judges_env.sh made."""
+    """The node_modules folder that holds a package: $KINELIFT_NODE_JUDGES or what tests/blender/node_env.sh made."""
     folder = Path(os.environ.get("KINELIFT_NODE_JUDGES", ROOT / ".venv-node")) / "node_modules"
     if shutil.which("node") is None:
         absent(f"no node: {package} cannot judge")
     if not (folder / package).is_dir():
-        absent(f"no {package}: run scripts/node_judges_env.sh or set KINELIFT_NODE_JUDGES")
+        absent(f"no {package}: run tests/blender/node_env.sh or set KINELIFT_NODE_JUDGES")
     return folder
 
 

@@ -52,6 +52,8 @@ def at_fps(fps, seconds=1.0, start=0.0) -> np.ndarray:
     return start + np.arange(round(seconds * fps) + 1) / fps
 
 
+# Through Blender, which takes seconds to start: its own tests write it (test_export_fbx.py).
+QUICK = [name for name in EXPORTERS if name != "fbx"]
 # Formats that name a human body's own bones or joints.
 BODY_ONLY = ("vmd", "mot")
 
@@ -61,7 +63,7 @@ def files_of(name, stem) -> list[str]:
     return [f"{stem}{ending}" for ending in (EXPORTERS[name].suffix, *getattr(EXPORTERS[name], "sidecars", {}))]
 
 
-@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize("name", QUICK)
 class TestEveryExporter:
     def test_writes_its_files_and_leaves_nothing_else(self, name, tmp_path):
         written = export(smooth_take(at_fps(30)), tmp_path / f"walk{EXPORTERS[name].suffix}")
@@ -88,6 +90,9 @@ class TestEveryExporter:
         with pytest.raises(InputError, match="standard body only") if name in BODY_ONLY else nullcontext():
             export(smooth_take(at_fps(30), skeleton=chain), tmp_path / f"worm{EXPORTERS[name].suffix}")
 
+
+@pytest.mark.parametrize("name", EXPORTERS)
+class TestNothingWritten:
     def test_a_failure_leaves_the_old_file_and_no_other(self, name, tmp_path, monkeypatch):
         path = tmp_path / f"walk{EXPORTERS[name].suffix}"
         path.write_text("old")

@@ -2,7 +2,8 @@
 
     python check_import.py JOB.json
 
-The job: {"bvh": [{"path", "frames"}], "glb": [{"path", "fps", "times"}], "render": {"path", "glb", "time"} or null}.
+The job: {"bvh": [{"path", "frames"}], "glb": [{"path", "fps", "times"}], "fbx" and "usd": [{"path", "fps", "frames"}],
+"render": {"path", "glb", "time"} or null}, all optional.
 The last line printed is JSON with, for each file, Blender's world positions (Z up) of the bones' heads and tails by
 name and frame, the frame range, and the lowest point of the posed mesh.
 """
@@ -66,6 +67,20 @@ def check_glb(path, fps, times):
     return sampled(scene, [t * fps for t in times])
 
 
+def check_fbx(path, fps, frames):
+    """Default import settings: the first key at frame 1, the scene's rate as for a GLB."""
+    scene = empty_scene(fps)
+    bpy.ops.import_scene.fbx(filepath=path)
+    return sampled(scene, [f + 1 for f in frames])
+
+
+def check_usd(path, fps, frames):
+    """Default import settings: time codes are frames."""
+    scene = empty_scene(fps)
+    bpy.ops.wm.usd_import(filepath=path)
+    return sampled(scene, frames)
+
+
 def render(path, glb, time):
     """A small picture of the character from the front."""
     scene = empty_scene(30)
@@ -100,8 +115,10 @@ def main():
     job = json.loads(Path(sys.argv[1]).read_text())
     report = {
         "blender": bpy.app.version_string,
-        "bvh": [check_bvh(**item) for item in job["bvh"]],
-        "glb": [check_glb(**item) for item in job["glb"]],
+        "bvh": [check_bvh(**item) for item in job.get("bvh", [])],
+        "glb": [check_glb(**item) for item in job.get("glb", [])],
+        "fbx": [check_fbx(**item) for item in job.get("fbx", [])],
+        "usd": [check_usd(**item) for item in job.get("usd", [])],
     }
     if job.get("render"):
         render(**job["render"])

@@ -52,6 +52,7 @@ EXPORTERS: dict[str, Exporter] = {
     "vmd": _leaf("vmd"),
     "mot": _leaf("mot"),
     "usda": _leaf("usd"),
+    "fbx": _leaf("fbx"),
 }
 
 
