@@ -13,7 +13,8 @@ import numpy as np
 COLUMNS, ROWS, PER_CELL = 10, 6, 5
 _WINDOW = (15, 15)
 _DEEPEST = 4
-_LEAST_CORNER = 2e-5  # smallest eigenvalue, of a picture in [0, 1]
+# Smallest eigenvalue of a corner, of a picture in [0, 1], and over the picture's median, which noise makes.
+_LEAST_CORNER, _OVER_NOISE = 2e-5, 4.0
 _THERE_AND_BACK_PX = 0.7
 _ALIKE = 28.0  # mean difference in the window; 45 between pictures that have nothing to do with each other
 
@@ -35,7 +36,8 @@ def corners(plain: np.ndarray, around: np.ndarray, taken: np.ndarray) -> np.ndar
     free[:, :8] = free[:, -8:] = 0
     for x, y in taken.round().astype(int):
         cv2.circle(free, (int(x), int(y)), 10, 0, -1)
-    peak = (strength == cv2.dilate(strength, np.ones((15, 15), np.uint8))) & (strength > _LEAST_CORNER) & (free > 0)
+    least = max(_LEAST_CORNER, _OVER_NOISE * float(np.median(strength)))
+    peak = (strength == cv2.dilate(strength, np.ones((15, 15), np.uint8))) & (strength > least) & (free > 0)
     y, x = np.nonzero(peak)
     xy = np.stack([x, y], -1).astype(np.float32)
     cell = cells(xy, plain.shape)
