@@ -92,10 +92,11 @@ def animate(tmp_path, forked):
         files = [p for p in tmp_path.rglob("*") if p.is_file() and folder not in p.parents]
         return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
 
-    def run(*arguments, out=None, fresh=False):
+    def run(*arguments, out=None, fresh=False, pages=False):
         target = folder if out is None else out
         before = state()
-        done = (kinelift if fresh else forked)("animate", *arguments, "-o", target)
+        more = () if pages else ("--no-pages",)
+        done = (kinelift if fresh else forked)("animate", *arguments, "-o", target, *more)
         assert state() == before
         return Done(*done, Path(target))
 
@@ -422,6 +423,13 @@ def test_formats_chosen_are_the_only_ones(animate, points):
     assert done.written == ["motion.bvh", "motion.npz", "report.json"]
 
 
+def test_pages_are_written_with_the_rest(animate, clip):
+    done = animate(clip, pages=True)
+    assert done.code == 0, done.err
+    pages = ["quality.csv", "quality.png", "quality.svg", "report.html", "report.json", "view.html"]
+    assert done.written == ["motion.bvh", "motion.csv", "motion.glb", "motion.npz", *pages]
+
+
 def test_summary_is_a_few_lines(animate, points):
     done = animate(points, "--height", "1.8")
     assert 3 <= len(done.out.splitlines()) <= 8
@@ -498,3 +506,23 @@ def test_stopped_keeps_results_of_before(tmp_path, animate, points, detector):
     code, _, _ = stopped_in_the_middle(["--sample"], done.folder, signal.SIGINT)
     assert code == 130
     assert {p.name: p.read_bytes() for p in done.folder.iterdir()} == before
+
+
+def test_view_writes_a_page_beside_the_motion(animate, forked, points, tmp_path):
+    done = animate(points)
+    code, out, err = forked("view", done.folder, "--no-video")
+    page = done.folder / "view.html"
+    assert (code, err) == (0, "")
+    assert out == f"wrote {page}\n"
+    assert page.read_text().lower().startswith("<!doctype html>")
+    page.unlink()
+    code, _, err = forked("view", done.folder, "--no-video", "--embed-video")
+    assert code == 2
+    assert not page.exists()
+
+
+def test_view_without_a_motion_is_one_line(forked, tmp_path):
+    code, _, err = forked("view", tmp_path)
+    assert code == 2
+    assert "holds no motion.npz" in err
+    assert list(tmp_path.iterdir()) == []

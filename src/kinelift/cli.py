@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from kinelift.commands.io import OutputFolder, Progress, parsed_size
 from kinelift.commands.research import demo, evaluate, openpose_options
+from kinelift.commands.show import view
 from kinelift.commands.train import adapt, train_app, with_values
 from kinelift.errors import InputError, KineliftError
 
@@ -75,6 +76,7 @@ def animate(
     keypoints_format: Annotated[str | None, typer.Option(help="Layout of a key point file, such as body_25b")] = None,
     fps: Annotated[float | None, typer.Option(help="Frame rate: of key point files, and of BVH and GLB out")] = None,
     image_size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT of a key point file's pictures")] = None,
+    pages: Annotated[bool, typer.Option(help="Write report.html and view.html")] = True,
     threads: Annotated[int, typer.Option(help="Threads of the lifter and the solve")] = 1,
 ) -> None:
     """Turn a video into a world-space animation (npz, BVH, GLB, CSV) and a report."""
@@ -95,7 +97,7 @@ def animate(
     with OutputFolder(out) as folder, Progress() as progress:
         take = run(sample_path() if sample else str(input), options, progress)
         progress("export", 0, len(names))
-        _write(take, folder.part, names, fps)
+        _write(take, folder, names, fps, sample_path() if sample else Path(str(input)), pages)
         progress("export", len(names), len(names))
         written = folder.publish()
     _summary(take, written)
@@ -103,12 +105,20 @@ def animate(
         _against_truth(take)
 
 
-def _write(take: Any, folder: Path, names: list[str], fps: float | None) -> None:
+def _write(take: Any, folder: OutputFolder, names: list[str], fps: float | None, source: Path, pages: bool) -> None:
     from kinelift.export import EXPORTERS, export
 
     for name in names:
-        export(take, folder / f"motion{EXPORTERS[name].suffix}", None if name in ("npz", "csv") else fps)
-    (folder / "report.json").write_text(json.dumps(take.report, indent=2) + "\n")
+        export(take, folder.part / f"motion{EXPORTERS[name].suffix}", None if name in ("npz", "csv") else fps)
+    (folder.part / "report.json").write_text(json.dumps(take.report, indent=2) + "\n")
+    if pages:
+        from kinelift.pipeline import has_pictures
+        from kinelift.report.page import write_report
+        from kinelift.viewer import view as page
+
+        write_report(take, folder.part)
+        shown: Path | Literal[False] = source if has_pictures(source) and source.is_file() else False
+        page(take, folder.part / "view.html", shown, home=folder.path)
 
 
 def _summary(take: Any, written: list[Path]) -> None:
@@ -165,6 +175,7 @@ def info() -> None:
         typer.echo(line)
 
 
+app.command("view")(view)
 app.command("demo")(demo)
 app.command("evaluate")(evaluate)
 app.add_typer(train_app, name="train")

@@ -13,6 +13,7 @@ from kinelift.pipeline.cameras import refined_lens, stated_camera, surroundings
 from kinelift.pipeline.facts import facts_of, remarks, repair_facts, sources
 from kinelift.pipeline.inputs import (
     Progress,
+    has_pictures,
     key_points,
     one_shot,
     person_scale,
@@ -28,7 +29,7 @@ from kinelift.repair.edits import Edits
 from kinelift.report import quality
 from kinelift.skeleton import BODY26
 
-__all__ = ["SAMPLE", "SAMPLE_HEIGHT_M", "Options", "Progress", "animate", "sample_path"]
+__all__ = ["SAMPLE", "SAMPLE_HEIGHT_M", "Options", "Progress", "animate", "has_pictures", "sample_path"]
 
 
 def animate(path: str | Path, options: Options | None = None, progress: Progress | None = None, **changes: Any) -> Take:
