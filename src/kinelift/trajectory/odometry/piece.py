@@ -10,9 +10,9 @@ from kinelift.trajectory.odometry.bundle import Points, Poses, Seen, in_camera, 
 from kinelift.trajectory.odometry.structure import Structure, moved, turned
 from kinelift.trajectory.odometry.tracks import Tracks
 
-_SIGMA_PX = 0.7  # of a followed point
-_GRIC_CUT = 8.0
-_NOISE_PX = 0.6
+_SIGMA_PX = 0.5  # of a followed point
+_GRIC_CUT, _LEAST_GAIN = 8.0, 30.0
+_NOISE_PX = 0.4
 # What tells the focal length: a turn so large (radians), by so much less cost; within so much (logarithm).
 _TELLING_TURN, _TELLING_GAIN, _FOCAL_RANGE = 0.25, 0.85, 0.4
 _GOOD_PX = 2.0
@@ -125,22 +125,29 @@ def _other_focal(seen: Seen, start: Structure, focal_px: float) -> tuple[float, 
     return chosen
 
 
+def _costs(seen: Seen, found: Structure, focal_px: float) -> np.ndarray:
+    """(M,) of sightings, in units of the tracker's variance, cut where they are wrong."""
+    return np.minimum((misses(found.poses, found.points, seen, focal_px) ** 2).sum(1) / _SIGMA_PX**2, _GRIC_CUT)
+
+
 def _cost(seen: Seen, found: Structure, focal_px: float) -> float:
-    miss = (misses(found.poses, found.points, seen, focal_px) ** 2).sum(1) / _SIGMA_PX**2
-    return float(np.minimum(miss, _GRIC_CUT).sum())
+    return float(_costs(seen, found, focal_px).sum())
 
 
 def changes_place(seen: Seen, only_turns: Structure, moves: Structure, focal_px: float, factor: float = 1.0) -> bool:
     """Which of two explanations of the same sightings costs less: P. Torr's GRIC (1998), robust misses, log 4 for
-    every number of a point and the logarithm of all sightings for every number of a pose.
+    every number of a point and the logarithm of all sightings for every number of a pose. The run of key frames with
+    most to gain decides: who walks a few steps need not have walked before.
 
     `factor` is on the focal length with which the camera that only turns was found.
     """
-    K, n = len(only_turns.poses.R), len(only_turns.points)
-    per_pose, per_point = np.log(2 * len(seen.point)), np.log(4)
-    turning = _cost(replace(seen, ray=seen.ray / factor), only_turns, focal_px * factor)
-    moving = _cost(seen, moves, focal_px) + 3 * K * per_pose + n * per_point
-    return moving < turning
+    K, n, count = len(only_turns.poses.R), len(only_turns.points), len(seen.point)
+    turning = _costs(replace(seen, ray=seen.ray / factor), only_turns, focal_px * factor)
+    gain = np.bincount(seen.camera, turning - _costs(seen, moves, focal_px), K)
+    gain -= 3 * np.log(2 * count) + np.log(4) * n / count * np.bincount(seen.camera, minlength=K)
+    total = np.concatenate([[0.0], np.cumsum(gain)])
+    best_run = float((total - np.minimum.accumulate(total)).max())
+    return best_run > _LEAST_GAIN
 
 
 def _all_frames(
