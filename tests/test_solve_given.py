@@ -211,7 +211,7 @@ def test_joint_limits_hold_a_knee_that_the_lifter_bends_forwards(filmed):
     lifted = lifted.replaced(positions=wrong, contact=0 * lifted.contact)
     beyond = []
     for limits in (True, False):
-        motion = clean(lifted, pose, blind, 1.7, settings=Settings(joint_limits=limits)).motion
+        motion = clean(lifted, pose, blind, 1.7, iterations=2, settings=Settings(joint_limits=limits)).motion
         angles, _ = ranges.joint_angles(quat_to_matrix(motion.rotations))
         over = np.maximum([r.low for r in ranges.ORDER] - angles, angles - [r.high for r in ranges.ORDER])
         beyond.append(np.degrees(over.max(1)).mean())

@@ -69,7 +69,7 @@ def clean(
     height_m: float,
     calibrated: bool = False,
     palms: np.ndarray | None = None,
-    iterations: int = 2,
+    iterations: int = 1,
     given: Given = _NOTHING_ELSE,
     settings: Settings = _USUAL,
 ) -> Cleaned:

@@ -25,7 +25,7 @@ FACTOR = 3.25
 # Radians: a joint of which nothing is known.
 _UNKNOWN_TURN = 2.0
 # Thinned frames that a window tells, and more on either side that it knows.
-_WINDOW, _MARGIN = 200, 30
+_WINDOW, _MARGIN = 90, 30
 
 
 def posterior_sigma(e: Evidence, local: np.ndarray, root: np.ndarray, weights: Weights) -> np.ndarray:
