@@ -52,7 +52,7 @@ class Standing:
 
 
 _WITH_LIFTER = Standing(-1.6, 0.75, 0.29, -0.32, -0.48, -1.5, -8.0, -9.0)
-_MOTION_ALONE = Standing(-5.5, 0.0, 0.23, -0.04, -1.93, -1.5, -9.7, -30.0)
+_MOTION_ALONE = Standing(-1.4, 0.0, 0.25, -0.1, -1.2, -3.0, -12.0, -9.0)
 
 
 @dataclass(frozen=True, eq=False)
