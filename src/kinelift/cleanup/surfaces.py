@@ -118,11 +118,14 @@ def levels(found: Stances, floor_y: float, stature_m: float) -> np.ndarray:
     above = found.place[:, 1] - tilt(found) - floor_y
     weight = 1 / found.sigma_m**2
     group = crowds(above, weight, size)
-    for g in np.unique(group):
+    share = np.bincount(group, weight)
+    mean = np.bincount(group, weight * above) / np.maximum(share, 1e-12)
+    # One level for the whole clip is the floor, whose stated height is then off.
+    base = mean[share.argmax()] if np.ptp(mean[share > 0]) < _LEAST_STEP_M * size else 0.0
+    for g in np.flatnonzero(share):
         some = np.flatnonzero(group == g)
-        mean = np.average(above[some], weights=weight[some])
-        sigma = max(1 / np.sqrt(weight[some].sum()), found.sigma_m[some].min() / 2)
-        if abs(mean) > max(_LEAST_STEP_M * size, 3 * sigma) and found.carries[some].any():
+        sigma = max(1 / np.sqrt(share[g]), found.sigma_m[some].min() / 2)
+        if abs(mean[g] - base) > max(_LEAST_STEP_M * size, 3 * sigma) and found.carries[some].any():
             out[some] = np.average(found.place[some, 1], weights=weight[some])
     return out
 
