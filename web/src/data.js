@@ -74,7 +74,7 @@ export function readQuaternion(rotations, at, out) {
   const y = rotations[at + 1];
   const z = rotations[at + 2];
   const w = rotations[at + 3];
-  const scale = 1 / Math.hypot(x, y, z, w);
+  const scale = 1 / Math.sqrt(x * x + y * y + z * z + w * w);
   out[0] = x * scale;
   out[1] = y * scale;
   out[2] = z * scale;
@@ -83,7 +83,7 @@ export function readQuaternion(rotations, at, out) {
 
 function multiply(a, i, b, out, o) {
   const ax = a[i], ay = a[i + 1], az = a[i + 2], aw = a[i + 3];
-  const [bx, by, bz, bw] = b;
+  const bx = b[0], by = b[1], bz = b[2], bw = b[3];
   out[o] = aw * bx + ax * bw + ay * bz - az * by;
   out[o + 1] = aw * by - ax * bz + ay * bw + az * bx;
   out[o + 2] = aw * bz + ax * by - ay * bx + az * bw;
@@ -107,8 +107,8 @@ export function jointSpeed({ times, parents, positions }, joint) {
   for (let t = 0; t < times.length; t++) {
     const a = Math.max(t - 1, 0), b = Math.min(t + 1, times.length - 1);
     const i = a * stride + 3 * joint, j = b * stride + 3 * joint;
-    const far = Math.hypot(positions[j] - positions[i], positions[j + 1] - positions[i + 1], positions[j + 2] - positions[i + 2]);
-    out[t] = b > a ? far / (times[b] - times[a]) : 0;
+    const x = positions[j] - positions[i], y = positions[j + 1] - positions[i + 1], z = positions[j + 2] - positions[i + 2];
+    out[t] = b > a ? Math.sqrt(x * x + y * y + z * z) / (times[b] - times[a]) : 0;
   }
   return out;
 }
@@ -117,7 +117,11 @@ export function jointSpeed({ times, parents, positions }, joint) {
 export function lowest({ times, parents, positions }, joints) {
   const stride = parents.length * 3;
   const out = new Float32Array(times.length);
-  for (let t = 0; t < times.length; t++) out[t] = Math.min(...joints.map((j) => positions[t * stride + 3 * j + 1]));
+  for (let t = 0; t < times.length; t++) {
+    let least = Infinity;
+    for (const j of joints) least = Math.min(least, positions[t * stride + 3 * j + 1]);
+    out[t] = least;
+  }
   return out;
 }
 

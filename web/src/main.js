@@ -188,7 +188,10 @@ function wire() {
   else for (const id of ["film-pane", "drawn"]) $(id).hidden = true;
   document.body.classList.toggle("no-film", !film);
   addEventListener("filmready", () => {
+    const running = player.playing; // by its own clock until now
+    player.pause();
     player.seek(player.time);
+    if (running) player.play();
     stale = true;
   });
   addEventListener("themechange", () => {
