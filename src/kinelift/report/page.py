@@ -91,7 +91,7 @@ def judged_report(take: Take, index: int = 0) -> dict[str, Any]:
 def _measured(take: Take, index: int) -> tuple[Series, dict[str, Any]]:
     """Series, and the numbers of the clip: the take's own report where it has one."""
     series, seen = series_of(take, index)
-    clip = clip_quality(take.motions[index], series, None if seen is None else seen.pose, take.camera)
+    clip = clip_quality(take.motions[index], series, seen, take.camera)
     return series, clip | (take.report if len(take.motions) == 1 else {})
 
 

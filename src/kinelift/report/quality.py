@@ -11,18 +11,15 @@ from kinelift import metrics
 from kinelift.camera import Camera
 from kinelift.kinematics import motion_positions
 from kinelift.records import Lifted, Motion, Pose2D
-from kinelift.report.series import Series, over_time
+from kinelift.report.series import Known, Series, over_time
 from kinelift.skeleton import BODY26
 
 
 def quality(
-    motion: Motion, camera: Camera, pose: Pose2D, lifted: Lifted | None = None, floor_y: float = 0.0
+    motion: Motion, camera: Camera, pose: Pose2D, lifted: Lifted | None = None, known: Known | None = None
 ) -> dict[str, Any]:
-    """Measures of a motion against its key points (body26) and within itself; `lifted` is the lifter's raw answer.
-
-    `floor_y` is the floor's height in the world, metres: 0 but for a calibration's own world.
-    """
-    return clip_quality(motion, over_time(motion, camera, pose, floor_y), pose, camera, lifted)
+    """Measures of a motion against its key points (body26) and within itself; `lifted` is the lifter's raw answer."""
+    return clip_quality(motion, over_time(motion, camera, pose, known), pose, camera, lifted)
 
 
 def clip_quality(
@@ -44,7 +41,7 @@ def clip_quality(
         "confidence": round(float(series.confidence[watched].mean()), 3),
         "reprojection_error_px": _reprojection(positions, camera, pose, limbs),
         "reprojection_error_percent": _rounded(_nan_median(series.reprojection_percent[watched]), 3),
-        "foot_sliding_mm_per_frame": round(metrics.foot_sliding(series.soles, motion.contacts, motion.fps), 3),
+        "foot_sliding_mm_per_frame": round(metrics.foot_sliding(series.footing, motion.contacts, motion.fps), 3),
         "foot_sliding_frame_rate": 30,
         **_stance_drift(series),
         "penetration_mm": round(metrics.penetration(series.soles), 3),
@@ -71,7 +68,7 @@ def _reprojection(positions: np.ndarray, camera: Camera, pose: Pose2D | None, li
 def _stance_drift(series: Series) -> dict[str, float | None]:
     """How far planted sole points get from where their stance began, of stances of 0.1 s or more: median and worst."""
     found = metrics.stances(series.contacts, series.times)
-    drift = [metrics.stance_drift(series.soles, stance) for stance in found]
+    drift = [metrics.stance_drift(series.footing, stance) for stance in found]
     return {
         "stance_drift_mm": round(float(np.median(drift)), 2) if drift else None,
         "stance_drift_max_mm": round(max(drift), 2) if drift else None,

@@ -6,7 +6,7 @@ the advice reads them, so that all say the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 
 import numpy as np
@@ -37,6 +37,8 @@ class Series:
         depth_m: (T,) the pelvis in front of the camera.
         inside: (T, 26) bool, the joint as solved lies in the picture.
         soles: (T, 4, 3) metres, sole points in the world, heights above the floor.
+        footing: (T, 4, 3) metres, the same relative to what feet stand on: heights above supports given by hand, and
+            on a treadmill less the way of its belt.
         sole_speed: (T, 4) m/s.
         contacts: (T, 4) in [0, 1].
         raised: (T, 4) bool, planted on something above the floor.
@@ -58,6 +60,7 @@ class Series:
     depth_m: np.ndarray
     inside: np.ndarray
     soles: np.ndarray
+    footing: np.ndarray
     sole_speed: np.ndarray
     contacts: np.ndarray
     raised: np.ndarray
@@ -89,9 +92,9 @@ class Series:
 
     @property
     def float_mm(self) -> np.ndarray:
-        """(T,) height of the lowest sole in contact with the floor itself; NaN without such a contact."""
+        """(T,) height of the lowest sole above what it stands on; NaN without a contact, or on a step of its own."""
         on = (self.contacts > PLANTED) & ~self.raised
-        return np.where(on.any(1), 1000 * np.maximum(self.soles[..., 1].min(1), 0), np.nan)
+        return np.where(on.any(1), 1000 * np.maximum(self.footing[..., 1].min(1), 0), np.nan)
 
     @property
     def sigma_mm(self) -> np.ndarray:
@@ -99,16 +102,30 @@ class Series:
         return np.asarray(1000 * np.median(self.sigma_m[:, _LIMBS], axis=1))
 
 
-def over_time(
-    motion: Motion, camera: Camera, pose: Pose2D | None, floor_y: float = 0.0, swapped: np.ndarray | None = None
-) -> Series:
-    """Series of a motion of `BODY26`; `pose` in the same joints as the solve saw it, or None.
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known beside motion, camera and key points.
 
-    `floor_y` is the floor's height in the world, metres: 0 but for a calibration's own world. `swapped` (T,) bool.
+    Attributes:
+        floor_y: The floor's height in the world, metres: 0 but for a calibration's own world.
+        treadmill: Whether feet stand on a belt that moves at an even speed.
+        swapped: (T,) bool, frames whose sides had to be exchanged; None: none.
+        support_m: (T, 4) height above the floor of what soles stand on, given by hand; NaN or None: the floor.
     """
+
+    floor_y: float = 0.0
+    treadmill: bool = False
+    swapped: np.ndarray | None = None
+    support_m: np.ndarray | None = None
+
+
+def over_time(motion: Motion, camera: Camera, pose: Pose2D | None, known: Known | None = None) -> Series:
+    """Series of a motion of `BODY26`; `pose` in the same joints as the solve saw it, or None."""
+    known = known or Known()
     t, fps = len(motion.times), motion.fps
     positions = motion_positions(motion)
-    soles = positions[:, motion.contact_joints] - [0, floor_y, 0]
+    soles = positions[:, motion.contact_joints] - [0, known.floor_y, 0]
+    footing = _footing(soles, motion, known)
     at_camera = camera.to_camera(positions)
     xy = camera.project_camera(at_camera)
     miss, confidence = np.full(t, np.nan), np.zeros((t, len(_LIMBS)))
@@ -127,56 +144,68 @@ def over_time(
         depth_m=depth,
         inside=np.all((xy >= 0) & (xy <= np.array(camera.image_size) - 1), axis=-1),
         soles=soles,
+        footing=footing,
         sole_speed=np.linalg.norm(_rate(soles, motion.times), axis=-1),
         contacts=motion.contacts,
-        raised=_raised(soles, motion),
-        sliding=_sliding(soles, motion),
+        raised=_raised(footing, motion),
+        sliding=_sliding(footing, motion),
         jitter=_jitter(positions, fps),
-        root=motion.root - [0, floor_y, 0],
+        root=motion.root - [0, known.floor_y, 0],
         speed=np.linalg.norm(_rate(motion.root[:, ::2], motion.times), axis=-1),
         sigma_m=motion.sigma_m,
         camera_step_m=step,
         camera_turn_deg=turn,
-        swapped=np.zeros(t, bool) if swapped is None else swapped,
+        swapped=np.zeros(t, bool) if known.swapped is None else known.swapped,
         joints=motion.skeleton.joints,
         contact_joints=tuple(motion.skeleton.joints[j] for j in motion.contact_joints),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Mended:
-    """The body26 key points that the solve saw, and the frames (T,) in which sides had to be exchanged for it."""
+def series_of(take: Take, index: int = 0) -> tuple[Series, Pose2D | None]:
+    """Series of one person of a take, which may come from a `motion.npz`, and the body26 key points the solve saw.
 
-    pose: Pose2D
-    swapped: np.ndarray
-
-
-def mended(take: Take, index: int = 0) -> Mended | None:
-    """A person's key points repaired and edited again as `meta` says; None where the take has none."""
+    Key points are repaired and edited again as `meta` says; None where the take has none.
+    """
     from kinelift.lift import mapped
     from kinelift.repair import repair, within_picture
     from kinelift.repair.edits import parsed_edits
 
-    if index >= len(take.poses_2d) or len(take.poses_2d[index].times) != len(take.motions[index].times):
-        return None
+    motion, meta = take.motions[index], take.meta
+    floor_y, options = meta.get("floor_y", 0.0), meta.get("options")
+    edits = parsed_edits(meta.get("edits") or {}, "the take's edits")
+    known = Known(
+        float(floor_y) if isinstance(floor_y, int | float) else 0.0,
+        isinstance(options, dict) and options.get("treadmill") is True,
+        support_m=edits.support_y(motion.times) - (edits.floor_y or 0.0),
+    )
+    if index >= len(take.poses_2d) or len(take.poses_2d[index].times) != len(motion.times):
+        return over_time(motion, take.camera, None, known), None
     pose = take.poses_2d[index]
-    if take.meta.get("image_size_source", "stated") == "stated":
+    if meta.get("image_size_source", "stated") == "stated":
         pose = within_picture(pose)[0]
-    edits = parsed_edits(take.meta.get("edits") or {}, "the take's edits")
     out = edits.hidden(edits.swapped(repair(pose)[0]))
-    mirror = np.array(pose.skeleton.mirror)
-    other, moved = out.xy == pose.xy[:, mirror], out.xy != pose.xy
-    swapped = (other & moved & (mirror != np.arange(len(mirror)))[:, None]).all(-1).any(1)
-    return Mended(mapped(out, BODY26), swapped)
+    known = replace(known, swapped=_exchanged(pose, out))
+    body = mapped(out, BODY26)
+    return over_time(motion, take.camera, body, known), body
 
 
-def series_of(take: Take, index: int = 0) -> tuple[Series, Mended | None]:
-    """Series of one person of a take, which may come from a `motion.npz`, and the key points that they rest on."""
-    seen = mended(take, index)
-    floor_y = take.meta.get("floor_y", 0.0)
-    floor_y = float(floor_y) if isinstance(floor_y, int | float) else 0.0
-    pose, swapped = (None, None) if seen is None else (seen.pose, seen.swapped)
-    return over_time(take.motions[index], take.camera, pose, floor_y, swapped), seen
+def _exchanged(before: Pose2D, after: Pose2D) -> np.ndarray:
+    """(T,) bool: frames in which some point has become what its mirror image was."""
+    mirror = np.array(before.skeleton.mirror)
+    other, moved = after.xy == before.xy[:, mirror], after.xy != before.xy
+    return np.asarray((other & moved & (mirror != np.arange(len(mirror)))[:, None]).all(-1).any(1))
+
+
+def _footing(soles: np.ndarray, motion: Motion, known: Known) -> np.ndarray:
+    """(T, F, 3) sole points relative to what they stand on."""
+    out = soles.copy()
+    if known.support_m is not None:
+        out[..., 1] -= np.nan_to_num(known.support_m)
+    planted = motion.contacts > PLANTED
+    if known.treadmill and planted.any():
+        belt = np.median(_rate(soles, motion.times)[planted], axis=0) * [1, 0, 1]
+        out -= ((motion.times - motion.times[0])[:, None] * belt)[:, None]
+    return out
 
 
 def spans(mask: np.ndarray, times: np.ndarray, least_s: float = 0.0, join_s: float = 0.1) -> list[Span]:
