@@ -7,9 +7,10 @@ from scipy.spatial.transform import Rotation
 from kinelift.camera import Camera
 from kinelift.kinematics import rotvec_to_matrix
 from kinelift.skeleton import BODY26
+from kinelift.training.actions import generate_named_actions
 from kinelift.trajectory import calibrated_ground, find_ground, solve_root
 from kinelift.trajectory.root import _SIGMA_JOINT_M, _banded_solve, _normal_equations, second_difference
-from kinelift.trajectory.world import mean_direction, world_axes
+from kinelift.trajectory.world import floor_height, mean_direction, world_axes
 
 SOLES = BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")
 DOWN = np.array([0, 1.0, 0])
@@ -243,3 +244,39 @@ def test_a_calibrations_world_is_kept(walk, look_at):
     np.testing.assert_array_equal(ground.R_cam_world, camera.R_cam_world)
     np.testing.assert_array_equal(ground.t_cam_world, camera.t_cam_world)
     assert ground.floor_y == pytest.approx(0.25, abs=0.005)
+
+
+def test_stairs_do_not_tilt_the_world():
+    """Steps of 17 cm every 28 cm, gravity right: the world stays as gravity says, the floor is the lowest step."""
+    rng = np.random.default_rng(9)
+    step = np.repeat(np.arange(8), 20)
+    soles = np.stack([0.1 * rng.normal(size=160), 0.17 * step, -3 - 0.28 * step], -1)[:, None] + np.zeros((1, 4, 1))
+    R, t = seen_from(8, 2, 1.7)
+    cam = soles @ R.T + t + rng.normal(0, 0.005, soles.shape)
+    ground = find_ground(R @ [0, -1.0, 0], cam, np.full((160, 4), 0.9), cam[0, 0], "lifter")
+    assert np.degrees(np.arccos(np.clip((ground.R_cam_world.T @ R)[1, 1], -1, 1))) < 0.5
+    assert np.median(((cam - ground.t_cam_world) @ ground.R_cam_world)[:20, :, 1]) == pytest.approx(0, abs=0.02)
+
+
+def test_jumps_do_not_lift_the_floor(walk):
+    """A walk with hops of half a metre, whatever the share of frames in the air: the floor is under planted soles."""
+    p = walk(np.arange(60) / 30)
+    hop = np.clip(np.sin(np.arange(60) / 3), 0, 1) * 0.5
+    contact = np.where((p[:, SOLES, 1] < 0.004) & (hop[:, None] < 1e-3), 0.9, 0.0)
+    soles = p[:, SOLES] + hop[:, None, None] * [0, 1.0, 0]
+    assert floor_height(soles[..., 1], contact) == pytest.approx(0, abs=0.005)
+
+
+def test_the_floor_of_a_box_is_not_its_top():
+    y = np.repeat([0.0, 0.4], 50)[:, None] + np.random.default_rng(1).normal(0, 0.01, (100, 4))
+    assert floor_height(y, np.ones((100, 4))) == pytest.approx(0, abs=0.01)
+    stray = np.full((100, 4), 0.4)
+    stray[:5] = 0.0  # a twentieth is no level
+    assert floor_height(stray, np.ones((100, 4))) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("name", ["lie", "lie_prone", "sit_floor", "crawl"])
+def test_the_floor_under_who_never_stands(name):
+    """Nothing is planted: back, seat and knees carry the body, and their flesh lies on the floor."""
+    for p in generate_named_actions(np.random.default_rng(1), 4, 60, only=name)[0].astype(float):
+        assert floor_height(p[:, SOLES, 1], np.zeros((60, 4)), p[..., 1]) == pytest.approx(0, abs=0.04)

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 from kinelift.kinematics import STATURE_PRIOR_M
 
 # Height noise of a stance, metres at reference stature; what depth adds, as a share of how far the camera is above.
-_SIGMA_HEIGHT_M, _SIGMA_DEPTH = 0.03, 0.03
+_SIGMA_HEIGHT_M, _SIGMA_DEPTH = 0.03, 0.015
 # The least height of a step, metres at reference stature; no stance that is shorter, seconds, has its own level.
 _LEAST_STEP_M, _LEAST_STANCE_S = 0.09, 0.12
 # Who stands on something is above it: at least so high, at most so far aside, metres at reference stature.

@@ -19,7 +19,7 @@ SOLE_NOISE_BEFORE_M, SOLE_NOISE_AFTER_M = 0.06, 0.03
 _STAIRS, _MOST_TILT = 0.22, 0.15
 # Heights of planted soles between which nothing stands for so many metres are levels of their own; the lowest level
 # that holds this share of all that is planted is the floor.
-_GAP_M, _FLOOR_SHARE = 0.055, 0.15
+_GAP_M, _FLOOR_SHARE = 0.055, 0.1
 # Height of joints above a floor that a body lies, sits or kneels on, metres.
 _FLESH_M = {"pelvis": 0.10, "hip": 0.09, "spine": 0.09, "chest": 0.11, "neck": 0.07, "head": 0.09, "shoulder": 0.05}
 _FLESH_M |= {"elbow": 0.035, "wrist": 0.03, "hand": 0.02, "knee": 0.055, "ankle": 0.05}
