@@ -9,10 +9,11 @@ from judges import judge, run_python
 from kinelift.errors import InputError
 from kinelift.export import export
 from kinelift.export.axes import OPENSIM
-from kinelift.export.mot import HIPS_IN_PELVIS_M, coordinates
-from kinelift.kinematics import matrix_to_quat, motion_positions, rotvec_to_matrix, stature_from_offsets
+from kinelift.export.mot import coordinates
+from kinelift.kinematics import matrix_to_quat, motion_positions, rotvec_to_matrix
 from kinelift.records import Motion
 from kinelift.skeleton import BODY26, make_skeleton
+from opensim_bones import BODIES, bones
 from test_export import at_fps, smooth_motion, smooth_take
 from test_export_vmd import walking
 
@@ -77,26 +78,6 @@ def test_hip_knee_and_ankle_of_a_walk_from_its_positions_alone(walk_rig):
         assert np.abs(said[f"hip_flexion_{s}"] - thigh).max() < 0.1
         assert np.abs(said[f"knee_angle_{s}"] - (thigh - shank)).max() < 0.1 and said[f"knee_angle_{s}"].max() > 30
         assert np.abs(said[f"ankle_angle_{s}"] - (sole - shank)).max() < 0.1
-
-
-BODIES = {"femur": "hip", "tibia": "knee", "talus": "ankle", "toe": "toe", "humerus": "shoulder", "ulna": "elbow",
-          "hand": "wrist"}  # fmt: skip
-
-
-def bones(motion: Motion) -> dict[str, list[float]]:
-    """OpenSim's bodies in their parents at its zero pose: standing, arms hanging."""
-    offset = {name: motion.offsets[i] @ OPENSIM.T for i, name in enumerate(BODY26.joints)}
-    hips = HIPS_IN_PELVIS_M * stature_from_offsets(motion.offsets) / 1.70
-    out = {"pelvis": np.zeros(3), "torso": hips + offset["spine"]}
-    for side, s in (("left", "l"), ("right", "r")):
-        out[f"femur_{s}"] = hips + offset[f"{side}_hip"]
-        out[f"humerus_{s}"] = offset["chest"] + offset[f"{side}_shoulder"]
-        out |= {f"{body}_{s}": offset[f"{side}_{joint}"] for body, joint in (("tibia", "knee"), ("talus", "ankle"))}
-        out[f"toe_{s}"] = offset[f"{side}_toe"]
-        out[f"ulna_{s}"] = np.array([0, -np.linalg.norm(offset[f"{side}_elbow"]), 0])
-        out[f"hand_{s}"] = np.array([0, -np.linalg.norm(offset[f"{side}_wrist"]), 0])
-        out[f"radius_{s}"] = np.zeros(3)
-    return {name: place.tolist() for name, place in out.items()}
 
 
 @pytest.mark.parametrize("heading", [0.0, 2.5])

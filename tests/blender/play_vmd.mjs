@@ -20,6 +20,7 @@ const vmd = parser.parseVmd(bytes(motion), true);
 const clip = loader.animationBuilder.build(vmd, mesh);
 const helper = new MMDAnimationHelper({ sync: false, afterglow: 0 });
 helper.add(mesh, { animation: clip, physics: false });
+const last = Math.max(...vmd.motions.map((m) => m.frameNum));
 const at = {};
 // A hundredth of a frame late: the player jumps from key to key of neighbouring frames, and times are rounded.
 let now = -0.01;
@@ -30,4 +31,4 @@ for (const frame of frames.map(Number)) {
   at[frame] = {};
   for (const bone of mesh.skeleton.bones) at[frame][bone.name] = new Vector3().setFromMatrixPosition(bone.matrixWorld).toArray();
 }
-console.log(JSON.stringify({ seconds: clip.duration, bones: [...new Set(vmd.motions.map((m) => m.boneName))], at }));
+console.log(JSON.stringify({ seconds: clip.duration, last, bones: [...new Set(vmd.motions.map((m) => m.boneName))], at }));

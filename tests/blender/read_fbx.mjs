@@ -11,6 +11,7 @@ const { AnimationMixer, Box3, Vector3 } = await from("build", "three.module.js")
 
 const scene = new FBXLoader().parse(new Uint8Array(fs.readFileSync(file)).buffer, "");
 const [clip] = scene.animations;
+const keys = Math.max(...clip.tracks.map((track) => track.times.length));
 const mixer = new AnimationMixer(scene);
 mixer.clipAction(clip).play();
 const places = [];
@@ -31,4 +32,4 @@ for (const time of times.map(Number)) {
   places.push(at);
   heights.push([box.min.y, box.max.y]);
 }
-console.log(JSON.stringify({ clips: scene.animations.length, seconds: clip.duration, places, heights }));
+console.log(JSON.stringify({ clips: scene.animations.length, seconds: clip.duration, last: keys - 1, places, heights }));

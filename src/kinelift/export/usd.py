@@ -110,7 +110,7 @@ def _mesh(name: str, surface: Surface) -> Iterator[str]:
     low, high = surface.positions.min(0), surface.positions.max(0)
     yield f'    def Mesh "Body_{name}" (\n'
     yield '        prepend apiSchemas = ["MaterialBindingAPI", "SkelBindingAPI"]\n    )\n    {\n'
-    yield f"        float3[] extent = {_tuples([low, high])}\n"
+    yield f"        float3[] extent = {_tuples(np.stack([low, high]))}\n"
     yield f"        int[] faceVertexCounts = {_numbers([3] * len(surface.triangles))}\n"
     yield f"        int[] faceVertexIndices = {_numbers(surface.triangles.reshape(-1))}\n"
     yield f"        point3f[] points = {_tuples(surface.positions)}\n"
@@ -131,12 +131,14 @@ def _translation(p: np.ndarray) -> str:
 
 
 def _tuple(values: Iterable[float]) -> str:
+    return _tuples([list(values)])[1:-1]
+
+
+def _tuples(rows: np.ndarray | list[list[float]]) -> str:
     # Seven digits are all that a float holds; "+ 0.0" turns -0 into 0.
-    return "(" + ", ".join(f"{round(float(v), 7) + 0.0:.7g}" for v in values) + ")"
-
-
-def _tuples(rows: Iterable[Iterable[float]]) -> str:
-    return "[" + ", ".join(_tuple(row) for row in rows) + "]"
+    array = np.round(np.asarray(rows, float), 7) + 0.0
+    row = "(" + ", ".join(["%.7g"] * array.shape[1]) + ")"
+    return "[" + ", ".join([row] * len(array)) % tuple(array.ravel().tolist()) + "]"
 
 
 def _numbers(values: Iterable[float]) -> str:
