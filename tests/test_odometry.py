@@ -12,8 +12,9 @@ from kinelift.render import Look
 from kinelift.render.moving import aimed, carried, film, held, panned, posed
 from kinelift.render.surroundings import Surroundings
 from kinelift.skeleton import BODY26
-from kinelift.trajectory.odometry import CameraPath, track_camera
+from kinelift.trajectory.odometry import CameraPath, solve, track_camera
 from kinelift.trajectory.odometry import bundle as ba
+from kinelift.trajectory.odometry.tracks import Tracks
 from kinelift.trajectory.odometry.turning import turn_between
 
 SIZE = (320, 180)
@@ -184,6 +185,78 @@ def test_the_turn_between_rays_ignores_what_moves_by_itself():
     R, miss = turn_between(a, b, 500.0)
     assert angles_deg(R[None], true[None])[0] < 0.05
     assert miss[:40].min() > 20 and miss[40:].max() < 2
+
+
+# Whole paths from tracks without pictures
+
+
+def points_seen(camera: Camera, frames: int, rng, count=700, life=40) -> Tracks:
+    """Tracks of random points on the walls and the floor of a room, for limited times, with noise and wrong ones."""
+    x = rng.uniform(-5, 5, (count, 3)) * [1, 0.3, 1] + [0, 1.5, 0]
+    wall = rng.integers(0, 3, count)
+    x[wall == 0, 2], x[wall == 1, 0] = -5, 5 * np.sign(x[wall == 1, 0])
+    x[wall == 2, 1] = 0
+    x_cam = np.einsum("tij,nj->tni", camera.R_cam_world, x) + camera.t_cam_world[:, None]
+    ray = x_cam[..., :2] / np.maximum(x_cam[..., 2:], 1e-3)
+    half = np.array(SIZE) / 2 / lens().focal_px
+    sight = (x_cam[..., 2] > 0.3) & (np.abs(ray) < half).all(-1)
+    part = (np.arange(frames)[:, None] + rng.integers(0, life, count)) // life
+    frame, point = np.nonzero(sight)
+    name = np.unique(point * 1000 + part[frame, point], return_inverse=True)[1]
+    ray = ray[frame, point] + rng.normal(0, 0.15 / lens().focal_px, (len(frame), 2))
+    ray += (rng.random(name.max() + 1) < 0.1)[name, None] * frame[:, None] * 0.004
+    keys = np.unique([*range(0, frames, 6), frames - 1])
+    return Tracks(frame, name, ray, keys, lens().focal_px)
+
+
+def turned_then_walked(frames: int) -> Camera:
+    half = frames // 2
+    pan = panned(standing_camera(), half, -30)
+    R = np.concatenate([pan.R_cam_world, np.repeat(pan.R_cam_world[-1:], frames - half, 0)])
+    way = np.maximum(np.arange(frames) - half, 0)[:, None] * [0.05, 0, 0]
+    return posed(standing_camera(), R, standing_camera().position + way)
+
+
+@pytest.mark.parametrize("piece", [60, 9])
+def test_a_camera_that_turns_and_then_walks_in_one_piece_or_many(piece, monkeypatch):
+    monkeypatch.setattr(solve, "_PIECE", piece)
+    monkeypatch.setattr(solve, "_OVERLAP", 4)
+    camera = turned_then_walked(80)
+    path = solve.solve_path(points_seen(camera, 80, np.random.default_rng(1)), 80, "auto")
+    R, centre = from_first(camera)
+    assert path.translating
+    assert angles_deg(path.R, R).max() < 1.5
+    assert off_path(path.position, centre) < 0.05
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.2])
+def test_a_pan_tells_a_wrong_focal_length(factor):
+    camera = panned(standing_camera(), 50, 60)
+    true = points_seen(camera, 50, np.random.default_rng(1))
+    wrong = true.replaced(ray=true.ray / factor, focal_px=true.focal_px * factor)
+    path = solve.solve_path(wrong, 50, "auto")
+    assert not path.translating
+    assert path.focal_factor * factor == pytest.approx(1, abs=0.03)
+    assert "focal length" in path.warnings[0]
+    assert angles_deg(path.R, from_first(camera)[0]).max() < 1.0
+    assert solve.solve_path(true, 50, "auto").focal_factor == 1
+
+
+def test_a_lost_view_is_joined_by_a_guess_and_said():
+    camera = panned(standing_camera(), 60, 30)
+    all_of_it = points_seen(camera, 60, np.random.default_rng(2))
+    early, late = all_of_it.frame < 25, all_of_it.frame >= 36
+    point = all_of_it.point + late * (all_of_it.point.max() + 1)
+    keep = early | late
+    keys = np.array([0, 6, 12, 18, 24, 36, 42, 48, 54, 59])
+    broken = Tracks(all_of_it.frame[keep], point[keep], all_of_it.ray[keep], keys, all_of_it.focal_px)
+    path = solve.solve_path(broken, 60, "auto")
+    R, _ = from_first(camera)
+    assert angles_deg(path.R[:25], R[:25]).max() < 0.5
+    after, true_after = path.R[36:] @ path.R[36].T, R[36:] @ R[36].T
+    assert angles_deg(after, true_after).max() < 0.5
+    assert path.confidence[25:36].max() == 0 and path.confidence[36:].max() <= 0.5
+    assert any("lost once" in w for w in path.warnings)
 
 
 # Cameras that stand still

@@ -7,7 +7,9 @@ from kinelift.camera import Camera
 from kinelift.errors import InputError
 from kinelift.kinematics import forward_kinematics, reference_offsets, rotvec_to_matrix
 from kinelift.render import Look, Renderer, body_parts
+from kinelift.render.moving import aimed, carried, film, held, orbited, panned
 from kinelift.render.shapes import Parts, hit_round_cone, normals, warp_matrix
+from kinelift.render.surroundings import Surroundings
 from kinelift.render.views import LEFT, RIGHT, draw_skeleton, side_and_top
 from kinelift.skeleton import BODY26
 
@@ -147,6 +149,96 @@ def test_a_moving_camera_is_refused():
     camera = camera_at()
     with pytest.raises(InputError, match="stands still"):
         Renderer(camera.replaced(t_cam_world=np.tile(camera.t_cam_world, (2, 1))))
+
+
+@pytest.fixture(scope="module")
+def room() -> Surroundings:
+    return Surroundings(Look(room_m=4.0, floor="carpet"), seed=1, clear=np.zeros((1, 2)))
+
+
+def test_every_pixel_of_a_room_lies_where_its_rays_end(room):
+    renderer = Renderer(camera_at(), room.look, supersample=1, surroundings=room)
+    camera = renderer.camera
+    rays = np.concatenate(
+        [camera.unproject(np.indices(SIZE[::-1])[::-1].T.reshape(-1, 2).astype(float)), np.ones((19200, 1))], 1
+    )
+    view = room.seen(camera.position, rays @ camera.R_cam_world, 1 / camera.focal_px)
+    hit = camera.position + view.depth[:, None] * (rays @ camera.R_cam_world)
+    assert (np.abs(hit[:, ::2]) < 4.0 + 1e-3).all() and (hit[:, 1] > -1e-3).all()
+    on_floor = np.isfinite(view.floor_xz[:, 0])
+    assert np.abs(hit[on_floor, 1]).max() < 1e-3 and np.allclose(view.floor_xz[on_floor], hit[on_floor][:, ::2])
+    on_wall = np.abs(hit[:, ::2]).max(1) > 4.0 - 1e-3
+    assert 0 < (~on_floor & ~on_wall).mean() < 0.5  # on a box
+
+
+def test_two_cameras_see_the_same_place_in_the_same_colour(room):
+    here, there = camera_at(), camera_at(3.5, 1.3, 0.4)
+    pictures = [
+        Renderer(c, room.look, supersample=2, surroundings=room).background.astype(float) for c in (here, there)
+    ]
+    rng = np.random.default_rng(0)
+    spot = np.stack([rng.uniform(-1.5, 1.5, 300), np.zeros(300), rng.uniform(-1, 1, 300)], 1)
+    colors = []
+    for camera, picture in zip((here, there), pictures, strict=True):
+        x, y = np.round(camera.project(spot)).astype(int).T
+        colors.append(picture[y.clip(0, 119), x.clip(0, 159)].mean(1))
+    assert np.corrcoef(*colors)[0, 1] > 0.5
+    assert np.corrcoef(colors[0], rng.permutation(colors[1]))[0, 1] < 0.3
+
+
+def test_things_in_front_hide_the_figure():
+    room = Surroundings(Look(room_m=4.0, floor="carpet"), seed=1, boxes=0)
+    box = Surroundings(Look(room_m=4.0, floor="carpet"), seed=1, boxes=0)
+    box._low, box._high = np.array([[-0.5, 0, 1.5]], np.float32), np.array([[0.5, 0.9, 1.8]], np.float32)
+    box._pyramid = [np.pad(p, ((0, 200), (0, 0), (0, 0))) for p in box._pyramid]
+    free = Renderer(camera_at(), supersample=1, surroundings=room).frame_and_mask(rest_body())[1]
+    hidden = Renderer(camera_at(), supersample=1, surroundings=box).frame_and_mask(rest_body())[1]
+    knee = camera_at().project(rest_body())[BODY26.index("left_knee")].round().astype(int)
+    head = camera_at().project(rest_body())[BODY26.index("head")].round().astype(int)
+    assert free[knee[1], knee[0]] == 1 and hidden[knee[1], knee[0]] == 0
+    assert hidden[head[1], head[0]] == 1
+
+
+def test_a_renderer_moved_is_one_made_there(room):
+    start, there = camera_at(), camera_at(3.5, 1.2, 0.3)
+    moved = Renderer(start, room.look, 1, True, room).moved(there.R_cam_world, there.t_cam_world)
+    made = Renderer(there, room.look, 1, True, room)
+    assert np.array_equal(moved.frame(rest_body()), made.frame(rest_body()))
+
+
+def test_camera_paths_are_what_they_say():
+    camera, times = camera_at(height_m=1.5), np.arange(9) / 3
+    pan = panned(camera, 9, 60)
+    assert np.allclose(pan.position, camera.position)
+    turn = pan.R_cam_world[-1] @ pan.R_cam_world[0].T
+    assert np.degrees(np.arccos((np.trace(turn) - 1) / 2)) == pytest.approx(60)
+    ahead = camera.position + np.array([0, 0, -3.0])
+    assert pan.project(np.tile(ahead, (9, 1, 1)))[-1, 0, 0] > SIZE[0] / 2 + 50  # turned left: things go right
+    path = np.linspace(0, 1, 9)[:, None] * [1.0, 0, 0.5]
+    dolly = carried(camera, path)
+    assert np.allclose(dolly.position, camera.position + path)
+    assert np.allclose(dolly.R_cam_world, camera.R_cam_world)
+    centre = np.array([0.3, 1.0, 0.2])
+    orbit = orbited(camera, 9, centre, 90)
+    seen = orbit.project(np.tile(centre, (9, 1, 1)))
+    assert np.allclose(seen, seen[0])
+    assert np.allclose(np.linalg.norm(orbit.position - centre, axis=1), np.linalg.norm(camera.position - centre))
+    target = np.tile(centre, (9, 1)) + path
+    assert np.allclose(aimed(dolly, target).project(target[:, None])[:, 0], (np.array(SIZE) - 1) / 2)
+    shaken = held(dolly, times, np.random.default_rng(0), turn_deg=1.0, shift_m=0.02)
+    off = np.linalg.norm(shaken.position - dolly.position, axis=1)
+    assert 0.005 < off.mean() < 0.1
+
+
+def test_film_shows_the_figure_where_its_camera_says():
+    body = np.tile(rest_body(), (3, 1, 1)) + np.linspace(0, 0.8, 3)[:, None, None] * [1.0, 0, 0]
+    camera, times = carried(camera_at(), np.linspace(0, 0.8, 3)[:, None] * [1.0, 0, 0]), np.arange(3) / 3
+    look = Look(room_m=3.0, floor="carpet", shirt=(1.0, 0.0, 0.0), sleeve=0.97)
+    for k, frame in enumerate(film(body, times, camera, look)):
+        x, y = camera.project(body)[k, BODY26.index("chest")].round().astype(int)
+        r, g, b = frame.image[y, x].astype(int)
+        assert frame.time == times[k] and r > 2 * max(g, b)
+        assert x == pytest.approx(SIZE[0] / 2, abs=3)
 
 
 def test_drawn_skeleton_has_its_sides_colours_and_skips_the_unseen():
