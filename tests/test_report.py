@@ -295,6 +295,14 @@ def test_the_time_of_the_trouble_is_said(made):
     assert "--start 1.00 --end 2.50" in finding.do
 
 
+def test_what_size_and_lens_are_sure_to_is_said_as_meta_states_it(made):
+    take = made(meta={"height_sigma_m": 0.068, "focal_sigma": 0.12})
+    found = {f.what: f for f in findings(take, series_of(take)[0], judged_report(take))}
+    assert found["height_assumed"].measured == 4.0 and found["lens_assumed"].measured == 12.0
+    assert "±4.0 % on all lengths" in report_page(take) and "±12 %, and distances" in report_page(take)
+    assert names(made(meta={"height_sigma_m": 0.017, "focal_sigma": 0.02})) == set()
+
+
 def test_verdict_is_that_of_the_worst(made):
     assert judged_report(made())["verdict"] == {"grade": "Good", "level": "note", "sure_percent": 100.0}
     assert judged_report(made(**TROUBLE["height_assumed"]))["verdict"]["level"] == "note"

@@ -19,6 +19,7 @@ from kinelift.metrics import LIMBS
 from kinelift.records import Take
 from kinelift.report import limits
 from kinelift.report.series import PLANTED, Series, Span, spans
+from kinelift.trajectory.focal import PRIOR_SIGMA
 
 LEVELS = ("note", "care", "bad")
 _VERDICTS = {"note": "Good", "care": "Usable, with care", "bad": "Check before you use it"}
@@ -262,19 +263,34 @@ def _picture(s: Series, clip: dict[str, Any], camera: Camera) -> Iterator[Findin
         yield Finding("seen_badly", "care", text, do, seen, limits.CONFIDENT, "confidence")
 
 
+def scale_percent(meta: dict[str, Any]) -> float | None:
+    """Standard deviation of the stature, hence of all lengths, per cent; None where it is not stated."""
+    height, sigma = meta.get("height_m"), meta.get("height_sigma_m")
+    if isinstance(sigma, int | float) and isinstance(height, int | float) and height > 0:
+        return 100 * sigma / height
+    return 100 * STATURE_PRIOR_SIGMA if str(meta.get("scale_source", "")).startswith("prior") else None
+
+
+def lens_percent(meta: dict[str, Any]) -> float | None:
+    """Standard deviation of the focal length, per cent; None where it is not stated."""
+    sigma = meta.get("focal_sigma")
+    if isinstance(sigma, int | float):
+        return 100 * float(sigma)
+    return 100 * PRIOR_SIGMA if str(meta.get("focal_source", "")).startswith("prior") else None
+
+
 def _assumed(take: Take, clip: dict[str, Any]) -> Iterator[Finding]:
     meta = take.meta
     path = clip["root"]["path_m"]
-    if str(meta.get("scale_source", "")).startswith("prior"):
-        share = 100 * STATURE_PRIOR_SIGMA
+    if (share := scale_percent(meta)) is not None and share > limits.HEIGHT_PERCENT:
         text = f"The height was not given: all lengths may be wrong by {share:.0f} %, "
         text += f"the path of {path:.2f} m by {path * share / 100:.2f} m."
         do = "Give the person's height: --height 1.75."
-        yield Finding("height_assumed", "note", text, do, round(share, 1), None, "%")
-    if str(meta.get("focal_source", "")).startswith("prior"):
-        text = "The lens is not known: a phone's usual one was assumed, and distances from the camera depend on it."
+        yield Finding("height_assumed", "note", text, do, round(share, 1), limits.HEIGHT_PERCENT, "%")
+    if (share := lens_percent(meta)) is not None and share > limits.LENS_PERCENT:
+        text = f"The lens is not known: distances from the camera may be wrong by {share:.0f} %."
         do = "Use the file as the phone wrote it, or give --fov or --calibration."
-        yield Finding("lens_assumed", "note", text, do)
+        yield Finding("lens_assumed", "note", text, do, round(share, 1), limits.LENS_PERCENT, "%")
     if str(meta.get("image_size_source", "stated")) != "stated":
         text = "The picture's size was not stated and was taken from the key points."
         yield Finding("size_assumed", "note", text, "Give --image-size, such as 1920x1080.")

@@ -32,3 +32,5 @@ FLOOR_S = 0.5
 CAMERA_HEIGHTS_M = (0.05, 4.0)
 # Centimetres of stated uncertainty: a joint is sure, fairly sure, unsure below these, a guess above.
 SIGMA_CM = (3.0, 6.0, 12.0)
+# Shares, per cent: what is less sure than this is worth a word. Stature is usually known to 1 %, a calibrated lens too.
+HEIGHT_PERCENT, LENS_PERCENT = 3.0, 5.0

@@ -17,10 +17,9 @@ import numpy as np
 
 from kinelift.camera import Camera
 from kinelift.errors import InputError
-from kinelift.kinematics import STATURE_PRIOR_SIGMA
 from kinelift.records import Take
 from kinelift.report import limits
-from kinelift.report.advice import judgement
+from kinelift.report.advice import judgement, lens_percent, scale_percent
 from kinelift.report.canvas import colour_css
 from kinelift.report.charts import charts
 from kinelift.report.plots import Chart, Timeline, chart_height, png_file, svg, svg_file, timeline_svg
@@ -245,13 +244,13 @@ def _sources(take: Take, clip: dict[str, Any]) -> str:
     scale = {"height_m": meta.get("height_m"), "source": meta.get("scale_source", "unknown")} | clip.get("scale", {})
     focal = {"focal_px": meta.get("focal_px"), "source": meta.get("focal_source", "unknown")} | clip.get("focal", {})
     world = {"source": meta.get("world_source", "unknown"), **clip.get("world", {})}
-    how = _sure_of_scale(scale)
+    how = _sure_of_scale(meta)
     fov = _field_of_view(take.camera)
     moving = clip["camera_motion"]
     rows = [
         ("Person's height", _number("height_m", scale["height_m"], 2, " m"), escape(str(scale["source"])), how),
         ("Focal length", _number("focal_px", focal["focal_px"], 0, f" px ({fov:.0f}° wide)"),
-         escape(str(focal["source"])), _sure_of_focal(focal)),
+         escape(str(focal["source"])), _sure_of_focal(meta)),
         ("World axes", "", escape(str(world["source"])), "upright to a few degrees where nothing else is known"),
     ]  # fmt: skip
     if "camera_height_m" in world:
@@ -271,23 +270,16 @@ def _pitch(down_deg: Any) -> str:
     return f'looking <data class="camera_pitch_down_deg" value="{down_deg!r}">{size}</data>'
 
 
-def _sure_of_scale(scale: dict[str, Any]) -> str:
-    height, sigma = scale.get("height_m"), scale.get("sigma_m")
-    source = str(scale["source"])
-    if isinstance(sigma, int | float) and isinstance(height, int | float) and height > 0:
-        return f"±{100 * sigma / height:.1f} % on all lengths"
-    if source.startswith("prior"):
-        return f"±{100 * STATURE_PRIOR_SIGMA:.0f} % on all lengths"
-    return "as sure as the height given; an error of 1 % is 1 % of all lengths"
+def _sure_of_scale(meta: dict[str, Any]) -> str:
+    share = scale_percent(meta)
+    if share is None:
+        return "as sure as the height given; an error of 1 % is 1 % of all lengths"
+    return f"±{share:.1f} % on all lengths"
 
 
-def _sure_of_focal(focal: dict[str, Any]) -> str:
-    sigma = focal.get("sigma_percent")
-    if isinstance(sigma, int | float):
-        return f"±{sigma:.0f} %: distances from the camera by as much"
-    if str(focal["source"]).startswith("prior"):
-        return "assumed: usual for phones' main cameras; distances from the camera err by as much"
-    return "as sure as its source"
+def _sure_of_focal(meta: dict[str, Any]) -> str:
+    share = lens_percent(meta)
+    return f"±{share:.0f} %, and distances from the camera with it" if share else "as sure as its source"
 
 
 def _field_of_view(camera: Camera) -> float:
