@@ -67,16 +67,16 @@ def find_stances(
         held, points = contact[:, 2 * foot : 2 * foot + 2] > 0.5, soles[:, 2 * foot : 2 * foot + 2]
         low = np.take_along_axis(points, np.where(held, points[..., 1], np.inf).argmin(1)[:, None, None], 1)[:, 0]
         edges = np.diff(np.concatenate([[0], held.any(1), [0]]).astype(int))
-        for start, stop in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
-            if times[stop - 1] - times[start] < _LEAST_STANCE_S:
+        for first, stop in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
+            if times[stop - 1] - times[first] < _LEAST_STANCE_S:
                 continue
-            place = np.median(low[start:stop], 0)
-            line = (mass_centre[start:stop] - place) / size
+            spot = np.median(low[first:stop], 0)
+            line = (mass_centre[first:stop] - spot) / size
             above = (line[:, 1] > _ABOVE_M) & (np.hypot(line[:, 0], line[:, 2]) < _ASIDE_M)
-            rows.append((start, stop, foot, above.mean() > 0.2, *place, np.std(low[start:stop, 1])))
+            rows.append((first, stop, foot, above.mean() > 0.2, *spot, np.std(low[first:stop, 1])))
     table = np.array(sorted(rows), float).reshape(-1, 8)
     start, place = table[:, 0].astype(int), table[:, 4:7]
-    sigma = np.hypot(_SIGMA_HEIGHT_M * size, 0.5 * table[:, 7])
+    sigma: np.ndarray = np.hypot(_SIGMA_HEIGHT_M * size, 0.5 * table[:, 7])
     if camera is not None:
         away = place - np.broadcast_to(camera, (len(times), 3))[start]
         sigma = np.hypot(sigma, _SIGMA_DEPTH * np.abs(away[:, 1]))
@@ -153,7 +153,7 @@ def tilt(found: Stances) -> np.ndarray:
     flat, rise, sigma = step[:, ::2], step[:, 1], 1.4 * _SIGMA_HEIGHT_M
 
     def common(spread: float) -> np.ndarray:
-        slope = np.zeros(2)
+        slope: np.ndarray = np.zeros(2)
         for _ in range(10):
             w = 1 / (sigma**2 * (1 + ((rise - flat @ slope) / (2 * sigma)) ** 2))
             slope = np.linalg.solve(flat.T @ (w[:, None] * flat) + np.eye(2) / spread**2, flat.T @ (w * rise))
