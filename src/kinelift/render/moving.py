@@ -90,7 +90,7 @@ def film(
         times: (T,) seconds.
         camera: The true one, with a pose per frame or still; focal length and lens are the same throughout.
         look: Of figures and light.
-        surroundings: The room; one of the look's own seed that leaves people's and camera's ways free when left out.
+        surroundings: The room; one of the look's own seed, with nothing between camera and people, when left out.
         supersample: Rays per pixel along each axis.
     """
     look = look or Look()
@@ -98,7 +98,9 @@ def film(
     R = np.broadcast_to(camera.R_cam_world, (T, 3, 3))
     t = np.broadcast_to(camera.t_cam_world, (T, 3))
     if surroundings is None:
-        way = np.concatenate([positions[..., 0, ::2].reshape(-1, 2), np.reshape(camera.position, (-1, 3))[:, ::2]])
+        people = positions[..., 0, ::2].reshape(T, -1, 2)
+        stand = np.broadcast_to(np.reshape(camera.position, (-1, 1, 3))[..., ::2], (T, 1, 2))
+        way = np.concatenate([(stand + u * (people - stand)).reshape(-1, 2) for u in np.linspace(0, 1, 6)])
         surroundings = Surroundings(look, look.seed, clear=way)
     renderer = Renderer(camera.replaced(R_cam_world=R[0], t_cam_world=t[0]), look, supersample, True, surroundings)
     for k in range(T):
