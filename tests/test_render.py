@@ -159,14 +159,14 @@ def room() -> Surroundings:
 def test_every_pixel_of_a_room_lies_where_its_rays_end(room):
     renderer = Renderer(camera_at(), room.look, supersample=1, surroundings=room)
     camera = renderer.camera
-    rays = np.concatenate(
-        [camera.unproject(np.indices(SIZE[::-1])[::-1].T.reshape(-1, 2).astype(float)), np.ones((19200, 1))], 1
-    )
+    x, y = np.meshgrid(np.arange(SIZE[0], dtype=float), np.arange(SIZE[1]))
+    rays = np.stack([*np.moveaxis(camera.unproject(np.stack([x, y], -1)), -1, 0), np.ones_like(x)], -1)
     view = room.seen(camera.position, rays @ camera.R_cam_world, 1 / camera.focal_px)
-    hit = camera.position + view.depth[:, None] * (rays @ camera.R_cam_world)
+    hit = (camera.position + view.depth[..., None] * (rays @ camera.R_cam_world)).reshape(-1, 3)
+    floor_xz = view.floor_xz.reshape(-1, 2)
     assert (np.abs(hit[:, ::2]) < 4.0 + 1e-3).all() and (hit[:, 1] > -1e-3).all()
-    on_floor = np.isfinite(view.floor_xz[:, 0])
-    assert np.abs(hit[on_floor, 1]).max() < 1e-3 and np.allclose(view.floor_xz[on_floor], hit[on_floor][:, ::2])
+    on_floor = np.isfinite(floor_xz[:, 0])
+    assert np.abs(hit[on_floor, 1]).max() < 1e-3 and np.allclose(floor_xz[on_floor], hit[on_floor][:, ::2])
     on_wall = np.abs(hit[:, ::2]).max(1) > 4.0 - 1e-3
     assert 0 < (~on_floor & ~on_wall).mean() < 0.5  # on a box
 
