@@ -11,14 +11,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
 from kinelift import metrics
 from kinelift.camera import Camera
-from kinelift.cleanup import clean
-from kinelift.cleanup import solve as solver
+from kinelift.cleanup import Settings, Weights, clean
 from kinelift.datasets.mocap import SOLES, contact_labels, read_mocap
 from kinelift.kinematics import motion_positions
 from kinelift.lift import load_lifter
@@ -76,8 +74,8 @@ def observed(rng: np.random.Generator, world: np.ndarray, contact: np.ndarray) -
     return [c for c in out if c.pose.detected.any()]
 
 
-def measure(case: Case, lifted: Lifted) -> list[float]:
-    result = clean(lifted, case.pose, CAMERA, 1.70)
+def measure(case: Case, lifted: Lifted, settings: Settings) -> list[float]:
+    result = clean(lifted, case.pose, CAMERA, 1.70, settings=settings)
     found, true = motion_positions(result.motion), case.world
     still = np.linalg.norm(np.diff(true[:, SOLES], axis=0), axis=-1) < 0.01
     slide = np.linalg.norm(np.diff(found[:, SOLES], axis=0), axis=-1)[still]
@@ -111,18 +109,11 @@ def main() -> None:
     lifter = load_lifter(args.lifter)
     changed = {k: float(v) for k, v in (w.split("=") for w in args.weights)}
     print(" " * 16 + "".join(f"{c:>13s}" for c in COLUMNS.split("|")) + "   (medians; mm, mm/frame, 10 m/s^3)")
-    with mock.patch.object(solver, "Weights", lambda: solver_weights(changed)):
-        for name, some in cases(args.mocap, args.clips).items():
-            rows = [measure(c, lifter.lift(c.pose, CAMERA)) for c in some]
-            print(f"{name:16s}" + "".join(f"{v:13.2f}" for v in np.nanmedian(rows, 0)), flush=True)
-            print(f"{'  mean':16s}" + "".join(f"{v:13.2f}" for v in np.nanmean(rows, 0)), flush=True)
-
-
-_WEIGHTS = solver.Weights
-
-
-def solver_weights(changed: dict[str, float]) -> solver.Weights:
-    return _WEIGHTS(**changed)
+    settings = Settings(weights=Weights(**changed))
+    for name, some in cases(args.mocap, args.clips).items():
+        rows = [measure(c, lifter.lift(c.pose, CAMERA), settings) for c in some]
+        print(f"{name:16s}" + "".join(f"{v:13.2f}" for v in np.nanmedian(rows, 0)), flush=True)
+        print(f"{'  mean':16s}" + "".join(f"{v:13.2f}" for v in np.nanmean(rows, 0)), flush=True)
 
 
 if __name__ == "__main__":

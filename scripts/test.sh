@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything the project is judged by: ruff, mypy, pytest with Blender and the Khronos glTF validator as judges.
+# Everything the project is judged by: ruff, mypy, pytest with outside judges: Blender, Chromium, Khronos, ....
 #   scripts/test.sh [PYTEST OPTIONS]    KINELIFT_TEST_VENV names another folder than .venv-test
 # Without a judge its tests are skipped, and pytest says so; with CI=true a missing judge is a failure.
 set -euo pipefail
@@ -13,7 +13,7 @@ no_judge() {
 }
 
 make_venv "$venv"
-install "$venv" --editable ".[dev,train,mediapipe-needs]"
+install "$venv" --editable ".[dev,train,mediapipe-needs,judges]"
 say "ruff"
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
@@ -25,5 +25,10 @@ bash scripts/blender_env.sh || no_judge "Blender cannot be set up"
 say "Khronos glTF validator"
 command -v npm >/dev/null || system_packages nodejs npm || true
 bash scripts/gltf_validator_env.sh || no_judge "the glTF validator cannot be set up"
+say "three.js"
+bash tests/blender/node_env.sh || no_judge "three.js cannot be set up"
+say "Chromium, the viewer's sources"
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || system_packages chromium || no_judge "Chromium is not installed"
+npm ci --prefix web --no-audit --no-fund --silent || no_judge "the viewer's sources cannot be installed"
 say "pytest"
 "$venv/bin/python" -m pytest "$@"

@@ -49,7 +49,9 @@ def animate(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results")] = Path("out"),
     sample: Annotated[bool, typer.Option("--sample", help="Use the bundled sample video")] = False,
     height: Annotated[float | None, typer.Option(help="The person's stature in metres; sets the scale")] = None,
-    formats: Annotated[str, typer.Option(help="Comma-separated: npz, bvh, glb, csv")] = "npz,bvh,glb,csv",
+    formats: Annotated[
+        str, typer.Option(help="Comma-separated: npz, bvh, glb, csv, trc, c3d, vmd, mot, usda, fbx")
+    ] = "npz,bvh,glb,csv",
     start: Annotated[float | None, typer.Option(help="First second to use")] = None,
     end: Annotated[float | None, typer.Option(help="Last second to use")] = None,
     person: Annotated[str, typer.Option(help="largest, central, or a person's number")] = "largest",
@@ -109,7 +111,7 @@ def _write(take: Any, folder: OutputFolder, names: list[str], fps: float | None,
     from kinelift.export import EXPORTERS, export
 
     for name in names:
-        export(take, folder.part / f"motion{EXPORTERS[name].suffix}", None if name in ("npz", "csv") else fps)
+        export(take, folder.part / f"motion{EXPORTERS[name].suffix}", None if name in ("npz", "csv", "vmd") else fps)
     (folder.part / "report.json").write_text(json.dumps(take.report, indent=2) + "\n")
     if pages:
         from kinelift.pipeline import has_pictures
@@ -155,7 +157,7 @@ def _against_truth(take: Any) -> None:
 @app.command()
 def convert(
     motion: Annotated[Path, typer.Argument(help="A motion.npz")],
-    out: Annotated[Path, typer.Argument(help="The file to write: .bvh, .glb, .csv, .npz")],
+    out: Annotated[Path, typer.Argument(help="The file to write; its suffix says the format")],
     fps: Annotated[float | None, typer.Option(help="Resample to this constant rate")] = None,
 ) -> None:
     """Write a motion.npz in another format."""

@@ -13,6 +13,7 @@ from kinelift.pipeline.cameras import refined_lens, stated_camera, surroundings
 from kinelift.pipeline.facts import facts_of, remarks, repair_facts, sources
 from kinelift.pipeline.inputs import (
     Progress,
+    grounded,
     has_pictures,
     key_points,
     one_shot,
@@ -27,6 +28,8 @@ from kinelift.records import Take
 from kinelift.repair import Sight, repair, within_picture
 from kinelift.repair.edits import Edits
 from kinelift.report import quality
+from kinelift.report.page import judged_report
+from kinelift.report.series import Known
 from kinelift.skeleton import BODY26
 
 __all__ = ["SAMPLE", "SAMPLE_HEIGHT_M", "Options", "Progress", "animate", "has_pictures", "sample_path"]
@@ -46,7 +49,8 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
     began = time.perf_counter()
     detection, stored = key_points(path, options, tell)
     edits = read_given_edits(options, stored)
-    edits.check(detection.pose)
+    if options.edits is not None:
+        edits.check(detection.pose)
     pose, shot_warnings = one_shot(recut(detection, edits))
     camera, focal_source, calibrated = stated_camera(path, pose, detection, options, stored)
     seconds = {"detect": time.perf_counter() - began}
@@ -69,8 +73,7 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         given = Given(seen.path, seen.depth, edits.contact(pose.times), edits.support_y(pose.times))
         settings = Settings(options.foot_lock, options.joint_limits, options.asymmetric, options.treadmill)
         result = clean(lifted, body, camera, height, calibrated, knuckle_lines(mended), given=given, settings=settings)
-        motion, camera = edits.grounded(result.motion.replaced(observed=visible.detected), result.camera)
-        result = dataclasses.replace(result, motion=motion, camera=camera)
+        result = grounded(result, edits, calibrated, visible.detected & mended.detected)
         tell("solve", 1, 1)
         seconds["after_detection"] = time.perf_counter() - began
     facts = facts_of(path, options, detection, lifter, result, stored)
@@ -78,10 +81,11 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
     facts |= {"height_m": height, "scale_source": scale_source, "focal_source": focal_source}
     facts |= {"height_sigma_m": round(size.sigma_m, 4), "focal_sigma": round(focal_sigma, 4)}
     report = {
-        **quality(result.motion, result.camera, body, lifted),
+        **quality(result.motion, result.camera, body, lifted, Known(result.ground.floor_y, options.treadmill)),
         **repair_facts(repairs, sight),
         **sources(facts, result, lifted),
         "seconds_spent": {k: round(v, 3) for k, v in seconds.items()},
         "warnings": [*detection.warnings, *shot_warnings, *seen.warnings, *remarks(visible, sight, facts)],
     }
-    return Take((result.motion,), result.camera, (pose,), facts, report)
+    take = Take((result.motion,), result.camera, (pose,), facts, report)
+    return take.replaced(report=judged_report(take))

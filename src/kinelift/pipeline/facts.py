@@ -74,14 +74,15 @@ def facts_of(
 
 def sources(facts: dict[str, Any], result: Cleaned, lifted: Lifted) -> dict[str, Any]:
     """Where scale, focal length, world and pose come from, for the report."""
-    down = result.camera.R_cam_world @ np.array([0, -1.0, 0])
+    first, place = result.camera.R_cam_world.reshape(-1, 3, 3)[0], result.camera.position.reshape(-1, 3)[0]
+    down = first @ np.array([0, -1.0, 0])
     missing = _not_given(lifted)
     return {
         "scale": {"height_m": facts["height_m"], "source": facts["scale_source"]},
         "focal": {"focal_px": facts["focal_px"], "source": facts["focal_source"]},
         "world": {
             "source": facts["world_source"],
-            "camera_height_m": round(float(result.camera.position[1] - result.ground.floor_y), 3),
+            "camera_height_m": round(float(place[1] - result.ground.floor_y), 3),
             "camera_pitch_down_deg": round(float(np.degrees(np.arcsin(np.clip(down[2], -1, 1)))), 2),
         },
         "lifter": facts["lifter"].get("name"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kinelift.camera import Camera
+from kinelift.cleanup import Cleaned
 from kinelift.detect import Detection, detect_video, is_keypoint_input, make_detector, read_keypoints
 from kinelift.errors import InputError
 from kinelift.export.npz import load_motion
@@ -113,7 +113,17 @@ def recut(detection: Detection, edits: Edits) -> Detection:
         return detection
     found = np.searchsorted(detection.pose.times, edits.cuts)
     cuts = sorted({int(k) for k in found if 0 < k < len(detection.pose.times)})
-    return dataclasses.replace(detection, cuts=tuple(cuts))
+    return replace(detection, cuts=tuple(cuts))
+
+
+def grounded(result: Cleaned, edits: Edits, calibrated: bool, observed: np.ndarray) -> Cleaned:
+    """The result on the floor that the edits name: it becomes y = 0, but a calibration's world stays as it is."""
+    motion, camera, ground = result.motion.replaced(observed=observed), result.camera, result.ground
+    if edits.floor_y is not None and calibrated:
+        ground = replace(ground, floor_y=edits.floor_y)
+    else:
+        motion, camera = edits.grounded(motion, camera)
+    return replace(result, motion=motion, camera=camera, ground=ground)
 
 
 def size_stated(path: str | Path, options: Options, stored: Take | None) -> bool:
@@ -131,7 +141,7 @@ def _between(detection: Detection, options: Options) -> Detection:
     if not len(keep):
         held = f"{pose.times[0]:.2f} to {pose.times[-1]:.2f} s"
         raise InputError(f"--start {options.start} --end {options.end}: no frame lies between (there is {held})")
-    return dataclasses.replace(detection, pose=pose.sliced(slice(keep[0], keep[-1] + 1)))
+    return replace(detection, pose=pose.sliced(slice(keep[0], keep[-1] + 1)))
 
 
 def one_shot(detection: Detection) -> tuple[Pose2D, list[str]]:

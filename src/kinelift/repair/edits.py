@@ -19,7 +19,7 @@ import numpy as np
 
 from kinelift.errors import InputError
 from kinelift.records import CONTACT_JOINTS, Motion, Pose2D
-from kinelift.repair.points import _exchanged
+from kinelift.repair.points import exchanged
 from kinelift.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Edits:
         marks = np.zeros((len(pose.times), 2), bool)
         for entry in self._of("swap"):
             marks |= entry.frames(pose.times)[:, None] & np.isin(("legs", "arms"), entry.names)
-        return _exchanged(pose, marks)
+        return exchanged(pose, marks)
 
     def hidden(self, pose: Pose2D) -> Pose2D:
         """Key points without those that are to be ignored; raises `InputError` where none would be left."""

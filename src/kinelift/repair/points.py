@@ -34,7 +34,7 @@ class RepairReport:
 def repair(pose: Pose2D) -> tuple[Pose2D, RepairReport]:
     """Key points with sides put right, jumps dropped and gaps up to 0.25 s bridged; and what was done."""
     swapped, astray = find_swaps(pose)
-    pose = _exchanged(pose, swapped)
+    pose = exchanged(pose, swapped)
     pose = pose.replaced(confidence=np.where(astray[:, None], 0, pose.confidence))
     pose, outliers = _without_jumps(pose)
     outliers += int(astray.sum()) * len(pose.skeleton)
@@ -150,7 +150,7 @@ def _viterbi(steps: list[np.ndarray], alone: np.ndarray) -> np.ndarray:
         t -= back
 
 
-def _exchanged(pose: Pose2D, swapped: np.ndarray) -> Pose2D:
+def exchanged(pose: Pose2D, swapped: np.ndarray) -> Pose2D:
     """Key points, and the detector's 3D, with the marked groups' sides exchanged."""
     if not swapped.any():
         return pose
