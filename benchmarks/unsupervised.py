@@ -110,20 +110,6 @@ def hips_inwards(poses: PoseSet) -> PoseSet:
     return poses.replaced(xy=xy)
 
 
-def joined(name: str, *sets: PoseSet) -> PoseSet:
-    """2D of several sets as one."""
-    first = np.cumsum([0] + [len(s.cameras) for s in sets])
-    return PoseSet(
-        name,
-        np.concatenate([s.xy for s in sets]),
-        None,
-        np.concatenate([s.sequence + k for s, k in zip(sets, first, strict=False)]),
-        np.concatenate([s.actions for s in sets]),
-        tuple(c for s in sets for c in s.cameras),
-        None,
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class Recorded:
     """Answers that lie in a file, as a lifter that is asked for the sequences in the set's order."""
@@ -174,11 +160,6 @@ def train_elepose(published: bool) -> Callable[[Bench, Path], None]:
 
 def train_photographs(bench: Bench, out: Path) -> None:
     train_on(bench, *bench.photographs, out, published=False, **PHOTOGRAPHS)
-
-
-def train_shipped(bench: Bench, out: Path) -> None:
-    poses = joined("cmu and mpii", bench.training, bench.photographs[0])
-    train_on(bench, poses, bench.tests["cmu held out"], out, published=False, **PHOTOGRAPHS)
 
 
 def train_on(bench: Bench, data: PoseSet, held_out: PoseSet, out: Path, published: bool, **other: float) -> None:
@@ -244,7 +225,6 @@ STAGES: dict[str, tuple[str, Callable[[Bench, Path], None]]] = {
     "photographs": ("photographs/lifter.onnx", train_photographs),
     "photographs-lift": ("photographs/lifted.npz", lift_photographs),
     "photographs-sheet": ("photographs/sheet.png", draw_photographs),
-    "shipped": ("shipped/lifter.onnx", train_shipped),
     "speed": ("speed/speed.npz", time_seed),
 }
 ROWS = {
@@ -254,7 +234,6 @@ ROWS = {
     "ElePose": "elepose/lifted.npz",
     "ours, single frames": "ours/frames.npz",
     "ours, whole clips": "ours/clips.npz",
-    "shipped as `projection`": "shipped/lifter.onnx",
 }
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from caffe_network import spotted, write_network
 from kinelift import metrics
-from kinelift.demo import GIF, PICTURE, SHEET, TURNS_DEG, VIEW, default_lifter, demo, upright
+from kinelift.demo import DEFAULT_LIFTER, GIF, PICTURE, SHEET, TURNS_DEG, VIEW, demo, upright
 from kinelift.detect import Candidate, make_detector
 from kinelift.errors import InputError, UnknownNameError
 from kinelift.kinematics import rotvec_to_matrix
@@ -247,7 +247,7 @@ def test_every_lifter_stands_the_figure_upright(undrawn, clip, xy, tmp_path, nam
     body = joint_map(shown.skeleton, BODY26) @ np.nan_to_num(p)
     limbs = BODY26.indices(*metrics.LIMBS)
     assert metrics.pa_mpjpe(body[None, limbs], walked[20][None, limbs]) < 130
-    assert default_lifter() in LIFTERS
+    assert DEFAULT_LIFTER in LIFTERS
 
 
 def test_a_unit_lifters_answer_is_scaled_to_a_body_and_keeps_the_picture(undrawn, clip, xy, tmp_path, walked):

@@ -18,7 +18,7 @@ from kinelift.camera import Camera, focal_from_fov, prior_focal_px
 from kinelift.detect import Detection, Detector, detect_video, make_detector
 from kinelift.errors import InputError
 from kinelift.kinematics import STATURE_PRIOR_M, reference_offsets
-from kinelift.lift import LIFTERS, Lifter, answer, load_lifter, mapped
+from kinelift.lift import Lifter, answer, load_lifter, mapped
 from kinelift.metrics import LIMBS
 from kinelift.records import Frame, Lifted, Pose2D
 from kinelift.render.figures import Turntable, close_up, contact_sheet, gif, labelled, png, pose_on_picture
@@ -35,6 +35,7 @@ _FAINT = 0.3  # confidence below which a point is a guess
 _FEWEST = 4  # joints that make a pose
 _CLOSE_UP = (670, 960)  # the sheet's part of the picture, pixels
 _FILM_DIAGONAL_MM = 43.267  # of the 35 mm film that equivalent focal lengths refer to
+DEFAULT_LIFTER = "temporal"  # on rendered clips far better than the single-frame `projection`
 _SINGLE_FRAME = {"root-spread"}  # layouts of lifters that look at one frame alone
 
 Progress = Callable[[str, int, int | None], None]
@@ -63,11 +64,6 @@ class Demo:
     warnings: tuple[str, ...]
 
 
-def default_lifter() -> str:
-    """The seed's kind where it is shipped, else the first lifter there is."""
-    return "projection" if "projection" in LIFTERS else next(iter(LIFTERS))
-
-
 def demo(
     source: str | Path,
     out: Path,
@@ -86,7 +82,7 @@ def demo(
     Args:
         source: A picture, a video, a folder of pictures, or `webcam:0`.
         out: Folder, made if absent; nothing is written before everything is drawn.
-        lifter: What `load_lifter` takes, or a lifter; None: `default_lifter()`.
+        lifter: What `load_lifter` takes, or a lifter; None: `DEFAULT_LIFTER`.
         detector: A name in `DETECTORS`, or a detector.
         person: "largest", "central" or a number.
         frame: Which frame, from 0.
@@ -100,7 +96,7 @@ def demo(
     """
     tell = progress or (lambda stage, done, total: None)
     if isinstance(lifter, str) or lifter is None:
-        lifter = load_lifter(lifter or default_lifter(), threads)
+        lifter = load_lifter(lifter or DEFAULT_LIFTER, threads)
     detector = make_detector(detector) if isinstance(detector, str) else detector
     moment, detection = _watch(source, lifter, detector, person, frame, time, tell)
     window, i = _shot_around(detection, moment)

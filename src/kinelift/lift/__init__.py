@@ -21,6 +21,7 @@ def _shipped(name: str) -> Callable[[int], Lifter]:
 
 LIFTERS: dict[str, Callable[[int], Lifter]] = {
     "temporal": _shipped("temporal"),
+    "projection": _shipped("projection"),
 }
 
 
