@@ -5,7 +5,7 @@ import pytest
 
 from kinelift import metrics
 from kinelift.cleanup.contacts import FOOT_LOCKS, SeenSoles, local_slope, persistent, plant, touching
-from kinelift.cleanup.surfaces import crowds
+from kinelift.cleanup.surfaces import crowds, supports
 from kinelift.datasets.mocap import contact_labels, read_mocap
 from kinelift.errors import UnknownNameError
 from kinelift.kinematics import forward_kinematics
@@ -191,6 +191,17 @@ def test_a_level_walk_has_one_floor(walk, walk_rig, tilt):
     times = np.arange(150) / 30
     _, found = off_the_floor(walk(times), walk_rig(times)[3], np.random.default_rng(6), tilt)
     assert (found.support_y == 0).all()
+
+
+def test_one_foot_on_a_step_and_the_other_never_down(walk_rig):
+    """A foot that stands twice on the floor and twice on a box; the other one is never said to stand."""
+    local, offsets, root, contact = walk_rig(times := np.arange(150) / 30)
+    p = forward_kinematics(BODY26, offsets, local, root)[0]
+    p[times > 2.5, :, 1] += 0.3
+    contact[:, 2:] = 0
+    found = supports(contact, p[:, SOLES], p[:, 0], times, 1.7)
+    assert found[:, :2].max() == pytest.approx(0.3, abs=0.03)
+    assert not found[:, 2:].any()
 
 
 def test_feet_in_the_air_are_no_stance():

@@ -101,6 +101,8 @@ def supports(
     level = levels(found, floor_y, stature_m)
     for foot in (0, 1) if (level != floor_y).any() else ():
         mine = np.flatnonzero(found.foot == foot)
+        if not len(mine):
+            continue
         for k, following in zip(mine, [*mine[1:], None], strict=True):
             since = 0 if k == mine[0] else found.start[k]
             out[since : found.stop[k], 2 * foot : 2 * foot + 2] = level[k]
