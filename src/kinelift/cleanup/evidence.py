@@ -23,6 +23,14 @@ TERMS = (
 )
 
 
+# Who touches nothing for longer rests on what is not seen: nobody jumps higher than 1.2 m.
+_LONGEST_FLIGHT_S = 1.0
+# One that rises 0.2 m; steps of a run take a third of it.
+_HIGH_FLIGHT_S = 0.4
+# How long before and after a flight the body is pushed up or caught.
+_PUSH_S = 0.25
+
+
 @dataclass(frozen=True)
 class Weights:
     """Standard deviations of each kind of evidence; SI units.
@@ -39,7 +47,8 @@ class Weights:
         contact_speed_m_s: Speed of a planted point.
         contact_height_m: Height of a planted sole above what it stands on.
         below_floor_m: Depth of any sole below the floor.
-        acceleration_m_s2: Acceleration of joints, beyond which the cost grows slower than the square.
+        acceleration_m_s2: Acceleration of joints, in flight beside gravity's; the cost grows slower than the square
+            beyond it.
         limit: Radians beyond a joint's range of motion.
         depth: Multiplies the sigma of measured depths, whose errors repeat from frame to frame.
         depth_cue: The lifter's own depth of the root, as a fraction of it; infinite: not used.
@@ -90,6 +99,7 @@ class Evidence:
         stature_m: Of the person.
         depth: (T,) metres, the root's depth in camera axes; NaN where unknown.
         depth_sigma: (T,) metres.
+        flight: (T, 2) of `flights` in the whole clip that this is a slice of; None: this is the whole clip.
     """
 
     offsets: np.ndarray
@@ -107,6 +117,11 @@ class Evidence:
     stature_m: float
     depth: np.ndarray
     depth_sigma: np.ndarray
+    flight: np.ndarray | None = None
+
+    def flown(self) -> np.ndarray:
+        """(T, 2) of `flights`."""
+        return flights(self.contact, self.times, (self.ray_weight > 0).any(1)) if self.flight is None else self.flight
 
     def sliced(self, frames: slice) -> Evidence:
         """The same for some of the frames."""
@@ -114,9 +129,34 @@ class Evidence:
         names += ["depth", "depth_sigma"]
         if self.R_cam_world.ndim == 3:
             names += ["R_cam_world", "t_cam_world"]
-        return replace(self, **{n: getattr(self, n)[frames] for n in names})
+        return replace(self, **{n: getattr(self, n)[frames] for n in names}, flight=self.flown()[frames])
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points (T, J, 3) in the axes of each frame's camera."""
         t = self.t_cam_world[:, None] if self.t_cam_world.ndim == 2 else self.t_cam_world
         return points @ np.swapaxes(self.R_cam_world, -1, -2) + t
+
+
+def flights(contact: np.ndarray, times: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(T, 2) in [0, 1]: how surely a body flies, and how near in time a high flight is, push-off and landing included.
+
+    Of the contact (T, N) of all that may touch; `seen` (T,) bool. A flight is between two contacts at most
+    `_LONGEST_FLIGHT_S` apart, seen in every frame: elsewhere a lack of contact says that none was found.
+    """
+    free = np.prod(1 - np.clip(contact, 0, 1), 1)
+    edges = np.diff(np.concatenate([[False], free > 0.5, [False]]).astype(int))
+    flying, near = np.zeros(len(free)), np.zeros(len(free))
+    for start, stop in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
+        if start == 0 or stop == len(free) or not seen[start:stop].all():
+            continue
+        duration = times[stop] - times[start - 1]
+        if duration > _LONGEST_FLIGHT_S:
+            continue
+        flying[start:stop] = free[start:stop]
+        first, last = times[start], times[stop - 1]
+        around = slice(*np.searchsorted(times, [first - _PUSH_S, last + _PUSH_S]))
+        away_s = np.maximum(first - times[around], times[around] - last).clip(0)
+        high = min(duration / _HIGH_FLIGHT_S, 1) ** 2
+        near[around] = np.maximum(near[around], high * (1 - away_s / _PUSH_S))
+    beside = np.pad(flying, 1)
+    return np.stack([(beside[:-2] + 2 * flying + beside[2:]) / 4, near], -1)
