@@ -6,7 +6,7 @@ import pytest
 from kinelift.kinematics import rotvec_to_matrix
 from kinelift.records import Pose2D
 from kinelift.repair import GAP_LIMIT_S, body_size_px, find_swaps, repair
-from kinelift.repair.points import _exchanged
+from kinelift.repair.points import exchanged
 from kinelift.skeleton import BODY26, COCO17, MEDIAPIPE33
 from kinelift.training.generate import generate
 
@@ -73,7 +73,7 @@ def test_swaps_in_wild_motion_are_found(wild, look_at):
     for p in wild:
         pose = seen(p, look_at)
         truth = swapped_between(pose, (slice(None), 0.3, 0.5))
-        swapped, astray = find_swaps(_exchanged(pose, truth))
+        swapped, astray = find_swaps(exchanged(pose, truth))
         found += (swapped == truth).all() and not astray.any()
     assert found >= 0.9 * len(wild)
 
@@ -81,7 +81,7 @@ def test_swaps_in_wild_motion_are_found(wild, look_at):
 def test_a_single_swapped_frame_is_exchanged_or_passed_over(filmed):
     pose = filmed(30, noise=2)
     truth = swapped_between(pose, (slice(None), 0.5, 0.51))
-    swapped, astray = find_swaps(_exchanged(pose, truth))
+    swapped, astray = find_swaps(exchanged(pose, truth))
     np.testing.assert_array_equal(swapped.all(1) | astray, truth.any(1))
 
 
@@ -90,7 +90,7 @@ def test_in_profile_swaps_are_found_while_the_legs_are_apart(filmed, fps):
     """Across the view left and right coincide at mid-stride; a swap between two double supports can be told."""
     pose = filmed(fps, np.pi / 2, noise=3)
     truth = swapped_between(pose, (slice(None), 0.25, 0.5))
-    swapped, astray = find_swaps(_exchanged(pose, truth))
+    swapped, astray = find_swaps(exchanged(pose, truth))
     np.testing.assert_array_equal(swapped, truth)
     assert not astray.any()
 
@@ -100,7 +100,7 @@ def test_in_profile_swaps_are_found_while_the_legs_are_apart(filmed, fps):
 def test_swapped_stretches_are_put_right(filmed, fps, heading):
     pose = filmed(fps, heading, noise=3)
     truth = swapped_between(pose, (slice(None), 0.25, 0.45))
-    mended, report = repair(_exchanged(pose, truth))
+    mended, report = repair(exchanged(pose, truth))
     assert report.swapped_frames == truth.any(1).sum()
     np.testing.assert_array_equal(mended.xy, pose.xy)
 
@@ -110,7 +110,7 @@ def test_swapped_stretches_are_put_right(filmed, fps, heading):
 def test_legs_and_arms_swap_by_themselves(filmed, group, heading):
     pose = filmed(30, heading, noise=2)
     truth = swapped_between(pose, (group, 0.4, 0.55))
-    swapped, _ = find_swaps(_exchanged(pose, truth))
+    swapped, _ = find_swaps(exchanged(pose, truth))
     np.testing.assert_array_equal(swapped, truth)
 
 
@@ -119,7 +119,7 @@ def test_many_swaps_and_swaps_at_the_ends(filmed):
     truth = swapped_between(
         pose, (slice(None), 0, 0.1), (slice(None), 0.2, 0.22), (slice(None), 0.5, 0.6), (slice(None), 0.9, 1)
     )
-    swapped, _ = find_swaps(_exchanged(pose, truth))
+    swapped, _ = find_swaps(exchanged(pose, truth))
     np.testing.assert_array_equal(swapped, truth)
 
 
@@ -129,7 +129,7 @@ def test_glides_between_sides_are_passed_over(filmed, frames, heading):
     """Trackers slide from one labelling to the other through poses that never were: those frames are not believed."""
     pose = filmed(30, heading, noise=1)
     truth = swapped_between(pose, (slice(None), 0.4, 0.6))
-    given = _exchanged(pose, truth)
+    given = exchanged(pose, truth)
     xy, glide = given.xy.copy(), np.zeros(len(pose.times), bool)
     for k in np.flatnonzero(np.diff(truth[:, 0])) + 1:
         u = (np.arange(frames)[:, None, None] + 1) / (frames + 1)
@@ -147,7 +147,7 @@ def test_glides_between_sides_are_passed_over(filmed, frames, heading):
 def test_swaps_are_found_across_a_gap_in_detection(filmed):
     pose = filmed(30, noise=2)
     truth = swapped_between(pose, (slice(None), 0.5, 0.7))
-    given = _exchanged(pose, truth)
+    given = exchanged(pose, truth)
     gone = slice(54, 60)  # undetected just before the labels change
     confidence = given.confidence.copy()
     confidence[gone] = 0
@@ -160,16 +160,16 @@ def test_the_detectors_3d_changes_sides_with_its_key_points(filmed):
     pose = filmed(30)
     pose = pose.replaced(detector_3d=np.random.default_rng(1).normal(size=(120, 26, 3)))
     truth = swapped_between(pose, (slice(None), 0.3, 0.5))
-    mended, _ = repair(_exchanged(pose, truth))
+    mended, _ = repair(exchanged(pose, truth))
     np.testing.assert_array_equal(mended.detector_3d, pose.detector_3d)
 
 
 def test_exchanging_twice_changes_nothing(filmed):
     pose = filmed(30)
     truth = np.random.default_rng(3).random((120, 2)) < 0.5
-    once = _exchanged(pose, truth)
+    once = exchanged(pose, truth)
     assert (once.xy != pose.xy).any()
-    np.testing.assert_array_equal(_exchanged(once, truth).xy, pose.xy)
+    np.testing.assert_array_equal(exchanged(once, truth).xy, pose.xy)
 
 
 @pytest.mark.parametrize("skeleton", [MEDIAPIPE33, COCO17], ids=lambda s: s.name)
@@ -179,7 +179,7 @@ def test_any_detectors_skeleton(filmed, skeleton):
     where = [next((i for i, b in enumerate(BODY26.joints) if b == j), 5) for j in skeleton.joints]
     pose = body.replaced(skeleton=skeleton, xy=body.xy[:, where], confidence=body.confidence[:, where])
     truth = swapped_between(pose, (slice(None), 0.4, 0.6))
-    swapped, _ = find_swaps(_exchanged(pose, truth))
+    swapped, _ = find_swaps(exchanged(pose, truth))
     np.testing.assert_array_equal(swapped, truth)
 
 
@@ -238,7 +238,7 @@ def test_gaps_are_seconds_on_uneven_times(filmed):
 
 def test_repairing_twice_changes_nothing(filmed):
     pose = filmed(30, noise=2)
-    xy = _exchanged(pose, swapped_between(pose, (slice(None), 0.2, 0.35))).xy.copy()
+    xy = exchanged(pose, swapped_between(pose, (slice(None), 0.2, 0.35))).xy.copy()
     xy[70, 3] += 200
     given = hide(pose.replaced(xy=xy), "left_elbow", slice(90, 95))
     once, first = repair(given)
@@ -252,7 +252,7 @@ def test_repairing_twice_changes_nothing(filmed):
 def test_turning_the_picture_changes_nothing(filmed):
     """Swaps are a matter of the figure, not of the picture's axes, place or size."""
     pose = filmed(30, noise=2)
-    given = _exchanged(pose, swapped_between(pose, (slice(None), 0.3, 0.5)))
+    given = exchanged(pose, swapped_between(pose, (slice(None), 0.3, 0.5)))
     turn = rotvec_to_matrix(np.array([0, 0, 1.1]))[:2, :2]
     other = given.replaced(xy=0.4 * given.xy @ turn.T + [300, 50])
     np.testing.assert_array_equal(find_swaps(other)[0], find_swaps(given)[0])
