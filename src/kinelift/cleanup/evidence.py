@@ -121,7 +121,8 @@ class Evidence:
 
     def flown(self) -> np.ndarray:
         """(T, 2) of `flights`."""
-        return flights(self.contact, self.times, (self.ray_weight > 0).any(1)) if self.flight is None else self.flight
+        seen = np.asarray((self.ray_weight > 0).any(1))
+        return flights(self.contact, self.times, seen) if self.flight is None else self.flight
 
     def sliced(self, frames: slice) -> Evidence:
         """The same for some of the frames."""
