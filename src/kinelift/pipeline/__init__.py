@@ -22,6 +22,7 @@ from kinelift.pipeline.inputs import (
     recut,
     size_stated,
     stature,
+    stored_number,
 )
 from kinelift.pipeline.options import SAMPLE, SAMPLE_HEIGHT_M, Options, sample_path
 from kinelift.records import Take
@@ -65,10 +66,14 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         mended = edits.hidden(edits.swapped(mended))
         body = mapped(mended, BODY26)
         tell("lift", 0, 1)
-        camera, focal_source, focal_sigma = refined_lens(lifter, body, camera, focal_source, seen.path, seen.depth)
+        camera, focal_source, focal_sigma = refined_lens(
+            lifter, body, camera, focal_source, seen, stored_number(stored, "focal_sigma")
+        )
         lifted = answer(lifter, mapped(mended, lifter.skeleton), camera)
         tell("solve", 0, 1)
-        size = person_scale(stature(path, options, stored, edits), seen.depth, lifted, body, camera, focal_sigma)
+        stated = stature(path, options, stored, edits)
+        known_m = stored_number(stored, "height_sigma_m")
+        size = person_scale(stated, seen.depth, lifted, body, camera, focal_sigma, known_m)
         height, scale_source = size.height_m, size.source
         given = Given(seen.path, seen.depth, edits.contact(pose.times), edits.support_y(pose.times))
         settings = Settings(options.foot_lock, options.joint_limits, options.asymmetric, options.treadmill)

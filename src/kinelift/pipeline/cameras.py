@@ -48,16 +48,18 @@ def stated_camera(
 
 
 def refined_lens(
-    lifter: Lifter, body: Pose2D, camera: Camera, source: str, path: CameraPath | None, depth: PersonDepth | None
+    lifter: Lifter, body: Pose2D, camera: Camera, source: str, seen: Surroundings, stored_sigma: float | None
 ) -> tuple[Camera, str, float]:
     """The camera with the focal length that the clip gives away, what that was found from, and its uncertainty as a
     share: where nothing but the prior stated it, the camera stands still and the lifter works on rays of body26.
+
+    `stored_sigma` is an earlier solve's, where that is solved again.
     """
     if not source.startswith("prior ("):
-        return camera, source, 0.0
-    if path is not None or lifter.skeleton.joints != BODY26.joints:
+        return camera, source, (stored_sigma or 0.0) if source.startswith("prior") else 0.0
+    if seen.path is not None or lifter.skeleton.joints != BODY26.joints:
         return camera, source, PRIOR_SIGMA
-    found = refine_focal(lambda pose, tried: answer(lifter, pose, tried), body, camera, depth)
+    found = refine_focal(lambda pose, tried: answer(lifter, pose, tried), body, camera, seen.depth)
     K = camera.K.copy()
     K[[0, 1], [0, 1]] *= found.focal_px / camera.focal_px
     return camera.replaced(K=K), found.source, found.sigma_px / found.focal_px

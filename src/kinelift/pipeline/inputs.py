@@ -49,11 +49,17 @@ def person_scale(
     body: Pose2D,
     camera: Camera,
     focal_sigma: float,
+    sigma_m: float | None = None,
 ) -> Scale:
-    """The stature with its uncertainty; a metric depth network has a word where only the prior stated it."""
+    """The stature with its uncertainty; a metric depth network has a word where only the prior stated it.
+
+    `sigma_m` is an earlier solve's, where that is solved again.
+    """
     height, source = stated
     if not source.startswith("prior"):
         return replace(combined([given(height)]), source=source)
+    if height != STATURE_PRIOR_M:  # an earlier solve's, which knew more than the prior
+        return Scale(height, sigma_m or height * STATURE_PRIOR_SIGMA, source)
     if depth is None or lifted.skeleton.joints != BODY26.joints:
         return combined([people()])
     reference = first_root(lifted, body, camera)[:, 2]
@@ -114,6 +120,12 @@ def recut(detection: Detection, edits: Edits) -> Detection:
     found = np.searchsorted(detection.pose.times, edits.cuts)
     cuts = sorted({int(k) for k in found if 0 < k < len(detection.pose.times)})
     return replace(detection, cuts=tuple(cuts))
+
+
+def stored_number(stored: Take | None, key: str) -> float | None:
+    """A number in `meta` of the take that is solved again; None without."""
+    value = None if stored is None else stored.meta.get(key)
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 
 def grounded(result: Cleaned, edits: Edits, calibrated: bool, observed: np.ndarray) -> Cleaned:
