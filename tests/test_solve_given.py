@@ -90,6 +90,18 @@ def test_a_moving_camera(filmed, move, height_m):
         assert done.path_scale is None
 
 
+def test_stances_whose_ends_drift_do_not_shorten_the_cameras_way(filmed):
+    """A lifter whose contacts begin early and end late, while the foot still moves, and whose legs swing too little."""
+    lifted, pose, blind, path, *_ = filmed("along")
+    wide = np.array([lifted.contact[max(k - 2, 0) : k + 3].max(0) for k in range(75)])
+    foot = BODY26.indices(*(f"{s}_{j}" for s in ("left", "right") for j in ("ankle", "heel", "toe")))
+    damped = lifted.positions.copy()
+    damped[:, foot] -= 0.12 * (damped[:, foot] - damped[:, foot].mean(0))
+    done = clean(lifted.replaced(positions=damped, contact=wide), pose, blind, 1.7, given=Given(path=path))
+    assert done.path_scale == pytest.approx(UNIT_M, rel=0.03)
+    assert 0.01 * UNIT_M < done.path_sigma < 0.2 * UNIT_M
+
+
 def test_a_moving_camera_taken_for_a_still_one_gets_the_path_wrong(filmed):
     """The path is what makes the test above pass: without it a panned walk stays in place."""
     lifted, pose, blind, _, _, p, _ = filmed("pan")

@@ -2,6 +2,8 @@
 
 `x_cam[k] = R[k] @ x_first + s t[k]` with s metres per unit of the path. Key points alone know no s: a root path fits
 them for any. The person does: planted soles stay put, and people do not accelerate with the camera.
+What a lifter makes of a swinging leg is damped, so that feet relative to the root are slow, and a camera that walks
+along would be too: planted soles are taken where the picture shows them, at the pose's depth.
 """
 
 from __future__ import annotations
@@ -11,13 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinelift.cleanup.banded import BlockBanded
+from kinelift.cleanup.body import SOLES
 from kinelift.trajectory.root import second_difference
 
-# Standard deviations: of a joint's ray times its depth (m), of the root's acceleration (m/s^2), of a planted sole's
-# speed (m/s).
-_RAY_M, _ACCELERATION_M_S2, _SPEED_M_S = 0.04, 4.0, 0.15
-# Metres at which a joint's miss, and m/s at which a planted sole's speed, begin to count less.
-_MISS_BEND_M, _SPEED_BEND_M_S = 0.10, 0.4
+# Standard deviations: of a joint's ray times its depth (m), of the root's acceleration (m/s^2), of a planted sole
+# across and along its line of sight (m), and the least of one stance's scale, as a share.
+_RAY_M, _ACCELERATION_M_S2, _SOLE_M, _SOLE_DEPTH_M, _STANCE_SHARE = 0.04, 4.0, 0.03, 0.12, 0.15
+# Metres at which a joint's miss begins to count less.
+_MISS_BEND_M = 0.10
+# A stance begins and ends with a foot that still moves: contact from which a sole stands, seconds that are cut off each
+# end, seconds that must be left; what an unseen sole's place by the pose alone is worth.
+_STANDS, _END_S, _CORE_S, _UNSEEN = 0.6, 0.05, 0.12, 0.05
 _ROUNDS = 4
 
 
@@ -95,7 +101,9 @@ def find_root(
         system = _smooth_system(H, times)
         root, by_scale = system.solve(right[0]), system.solve(right[1])
         if views.translating:
-            scale, sigma = _scale(root[:, None] + soles, by_scale, root, contact, times, scale)
+            seen = soles + (root + scale * by_scale)[:, None]
+            parts = _stances(seen, uv[:, SOLES], w0[:, SOLES], contact, times, views, scale)
+            scale, sigma = _agreed(*parts) if len(parts[0]) else _steadiest(root, by_scale, times, scale)
         cam = np.einsum("tij,tj->ti", views.R, root + scale * by_scale) + scale * views.t
         x = cam[:, None] + turned
         z = np.maximum(x[..., 2], 0.1)
@@ -137,24 +145,78 @@ def _smooth_system(H: np.ndarray, times: np.ndarray) -> BlockBanded:
     return system
 
 
-def _scale(
-    soles: np.ndarray, by_scale: np.ndarray, root: np.ndarray, contact: np.ndarray, times: np.ndarray, scale: float
-) -> tuple[float, float]:
-    """The scale, and its sigma, that keeps planted soles (T, 4, 3) still and the root from accelerating."""
+def _stances(
+    soles: np.ndarray, uv: np.ndarray, weight: np.ndarray, contact: np.ndarray, times: np.ndarray, views: Views,
+    scale: float,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The scale by each stance's core (S,), and what each is worth, one over its variance (S,).
+
+    Soles (T, 4, 3) in the first camera's axes, as they are at `scale`, are moved into their key points' rays. A sole
+    that rests at P is seen from the camera at c = -R^T t where x = P - s c: linear in P and s.
+    """
+    cam = np.einsum("tij,tnj->tni", views.R, soles) + scale * views.t[:, None]
+    rays = np.concatenate([uv, np.ones_like(uv[..., :1])], -1)
+    cam = np.where((weight > 0)[..., None], rays * cam[..., 2:], cam)
+    x = np.einsum("tji,tnj->tni", views.R, cam)
+    centre = -np.einsum("tji,tj->ti", views.R, views.t)
+    sight = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
+    along = sight[..., None] * sight[..., None, :]
+    W = (np.eye(3) - along) / _SOLE_M**2 + along / _SOLE_DEPTH_M**2
+    usual = max(float(np.median(weight)), 1e-6)
+    W = W * np.where(weight > 0, np.clip(weight / usual, _UNSEEN, 1), _UNSEEN)[..., None, None]
+    found = []
+    for sole, core in _cores(contact, times):
+        w, seen, moved = W[core, sole], x[core, sole], centre[core]
+        total = np.linalg.inv(w.sum(0))
+        seen = seen - total @ np.einsum("tij,tj->i", w, seen)
+        moved = moved - total @ np.einsum("tij,tj->i", w, moved)
+        worth = np.einsum("ti,tij,tj", moved, w, moved)
+        if worth > 1e-9:
+            found.append((-np.einsum("ti,tij,tj", moved, w, seen) / worth, worth))
+    scales, worth = np.array(found).reshape(-1, 2).T
+    return scales, worth
+
+
+def _cores(contact: np.ndarray, times: np.ndarray) -> list[tuple[int, slice]]:
+    """Sole and frames of every stance of contact (T, 4), without its first and last moments.
+
+    The clip's own ends stay, and a stance too short to lose any is taken whole.
+    """
+    found = []
+    for sole, on in enumerate((contact > _STANDS).T):
+        edges = np.diff(np.concatenate([[0], on.astype(int), [0]]))
+        for a, b in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
+            first = np.searchsorted(times, times[a] + _END_S) if a else 0
+            end = np.searchsorted(times, times[b - 1] - _END_S, side="right") if b < len(times) else b
+            if end <= first or times[end - 1] - times[first] < _CORE_S:
+                first, end = a, b
+            if end > first + 2:
+                found.append((sole, slice(int(first), int(end))))
+    return found
+
+
+def _agreed(scales: np.ndarray, worth: np.ndarray) -> tuple[float, float]:
+    """What stances' scales (S,) of worths (S,) agree on, robustly from their weighted median; and its sigma."""
+    order = np.argsort(scales)
+    mass = np.cumsum(worth[order])
+    scale = scales[order][np.searchsorted(mass, mass[-1] / 2)]
+    for _ in range(20):
+        w = worth / (1 + worth * (scales - scale) ** 2)
+        scale = (w * scales).sum() / w.sum()
+    spread = (w**2 * ((scales - scale) ** 2 + (_STANCE_SHARE * scale) ** 2)).sum() / w.sum() ** 2
+    return max(float(scale), 0.0), float(np.sqrt(spread))
+
+
+def _steadiest(root: np.ndarray, by_scale: np.ndarray, times: np.ndarray, scale: float) -> tuple[float, float]:
+    """The scale, and its sigma, at which the root accelerates least, robustly."""
     if len(times) < 3:
         return scale, np.inf
-    dt = np.diff(times)[:, None]
-    both = np.minimum(contact[1:], contact[:-1]) ** 2
-    speed, change = np.diff(soles, axis=0) / dt[..., None], (np.diff(by_scale, axis=0) / dt)[:, None]
     c, seconds = second_difference(times)
     bend, turn = (sum(c[:, i, None] * x[i : len(x) - 2 + i] for i in range(3)) for x in (root, by_scale))
     steady = (seconds / seconds.mean() / _ACCELERATION_M_S2**2)[:, None]
     for _ in range(10):
-        fast = np.linalg.norm(speed + scale * change, axis=-1) / _SPEED_BEND_M_S
-        w = both / _SPEED_M_S**2 / (1 + fast**2)
         jolt = np.linalg.norm(bend + scale * turn, axis=-1, keepdims=True) / _ACCELERATION_M_S2
-        w_bend = steady / (1 + jolt**2)
-        curve = (w[..., None] * change**2).sum() + (w_bend * turn**2).sum()
-        slope = (w[..., None] * change * speed).sum() + (w_bend * turn * bend).sum()
-        scale = max(-slope / max(curve, 1e-9), 0.0)
+        w = steady / (1 + jolt**2)
+        curve = (w * turn**2).sum()
+        scale = max(-(w * turn * bend).sum() / max(curve, 1e-9), 0.0)
     return float(scale), float(1 / np.sqrt(max(curve, 1e-9)))
