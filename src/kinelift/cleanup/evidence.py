@@ -60,7 +60,7 @@ class Weights:
     lifted: float = 1.0
     contact_speed_m_s: float = 0.02
     contact_height_m: float = 0.035
-    below_floor_m: float = 0.015
+    below_floor_m: float = 0.006
     acceleration_m_s2: float = 10.0
     limit: float = 0.1
     depth: float = 4.0
