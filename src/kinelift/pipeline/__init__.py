@@ -9,7 +9,7 @@ from typing import Any
 
 from kinelift.cleanup import Given, Settings, clean, knuckle_lines
 from kinelift.lift import answer, load_lifter, mapped
-from kinelift.pipeline.cameras import refined_lens, stated_camera, surroundings
+from kinelift.pipeline.cameras import read_first, refined_lens, stated_camera, surroundings
 from kinelift.pipeline.facts import facts_of, remarks, repair_facts, sources
 from kinelift.pipeline.inputs import (
     Progress,
@@ -47,6 +47,7 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
     options = dataclasses.replace(options or Options(), **changes)
     tell = progress or (lambda stage, done, total: None)
     lifter = load_lifter(options.lifter, options.threads)
+    options, network = read_first(options)
     began = time.perf_counter()
     detection, stored = key_points(path, options, tell)
     edits = read_given_edits(options, stored)
@@ -56,7 +57,7 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
     camera, focal_source, calibrated = stated_camera(path, pose, detection, options, stored)
     seconds = {"detect": time.perf_counter() - began}
     began = time.perf_counter()
-    seen = surroundings(path, pose, camera, calibrated, options, stored, tell)
+    seen = surroundings(path, pose, camera, calibrated, options, stored, network, tell)
     seconds["surroundings"] = time.perf_counter() - began
     with threadpool_limits(options.threads):
         began = time.perf_counter()

@@ -15,6 +15,7 @@ from kinelift.lift import Lifter, answer
 from kinelift.pipeline.inputs import Progress, frames_again, has_pictures
 from kinelift.pipeline.options import Options
 from kinelift.records import Pose2D, Take
+from kinelift.repair.edits import Edits, read_edits
 from kinelift.skeleton import BODY26
 from kinelift.trajectory.depth import DepthNetwork, PersonDepth, person_depth
 from kinelift.trajectory.focal import PRIOR_SIGMA, refine_focal
@@ -105,6 +106,14 @@ class Surroundings:
         return {"camera_motion": moves} | ({"depth_source": self.depth.source} if self.depth else {})
 
 
+def read_first(options: Options) -> tuple[Options, DepthNetwork | None]:
+    """The user's edits and depth network, read before minutes of work go by. Raises `InputError`."""
+    network = None if options.depth is None else DepthNetwork(options.depth, options.threads)
+    if options.edits is None or isinstance(options.edits, Edits):
+        return options, network
+    return replace(options, edits=read_edits(options.edits)), network
+
+
 def surroundings(
     path: str | Path,
     pose: Pose2D,
@@ -112,6 +121,7 @@ def surroundings(
     calibrated: bool,
     options: Options,
     stored: Take | None,
+    network: DepthNetwork | None,
     tell: Progress,
 ) -> Surroundings:
     """The camera's path and the person's depth, from the pictures where there are any."""
@@ -120,8 +130,7 @@ def surroundings(
     warnings = () if moves is None else moves.warnings
     tell("camera", 1, 1)
     depth = None
-    if options.depth is not None:
-        network = DepthNetwork(options.depth, options.threads)
+    if network is not None:
         if stored is not None or not has_pictures(path):
             raise InputError(f"--depth: {path} holds no pictures for the network to look at")
         tell("depth", 0, 1)

@@ -18,7 +18,7 @@ from kinelift.export.npz import load_motion
 from kinelift.kinematics import STATURE_PRIOR_M, STATURE_PRIOR_SIGMA
 from kinelift.pipeline.options import SAMPLE_HEIGHT_M, Options, is_sample
 from kinelift.records import Frame, Lifted, Pose2D, Take
-from kinelift.repair.edits import Edits, parsed_edits, read_edits
+from kinelift.repair.edits import Edits, parsed_edits
 from kinelift.skeleton import BODY26
 from kinelift.trajectory.depth import PersonDepth
 from kinelift.trajectory.root import first_root
@@ -106,8 +106,6 @@ def read_given_edits(options: Options, stored: Take | None) -> Edits:
     """Edits of the option; else those of the take that is solved again; else none."""
     if isinstance(options.edits, Edits):
         return options.edits
-    if options.edits is not None:
-        return read_edits(options.edits)
     if stored is not None and "edits" in stored.meta:
         return parsed_edits(stored.meta["edits"], "edits in motion.npz")
     return Edits()
