@@ -68,10 +68,14 @@ def check_glb(path, fps, times):
 
 
 def check_fbx(path, fps, frames):
-    """Default import settings: the first key at frame 1, the scene's rate as for a GLB."""
-    scene = empty_scene(fps)
+    """Default import settings: the scene takes the file's rate, the first key is at frame 1.
+
+    Blender counts an FBX's seconds in whole frames a second: at 29.97 the keys of its import lie 1.001 frames apart.
+    """
+    scene = empty_scene()
     bpy.ops.import_scene.fbx(filepath=path)
-    return sampled(scene, [f + 1 for f in frames])
+    said = sampled(scene, [1 + f / fps * scene.render.fps for f in frames])
+    return said | {"scene_fps": scene.render.fps / scene.render.fps_base}
 
 
 def check_usd(path, fps, frames):
