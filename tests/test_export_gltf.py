@@ -15,6 +15,7 @@ from kinelift.export.body import SIDES, body
 from kinelift.export.rig import BODY_RIG, rig_of
 from kinelift.kinematics import forward_kinematics, motion_positions, quat_to_matrix, reference_offsets
 from kinelift.skeleton import BODY26, Skeleton, make_skeleton
+from judges import absent
 from test_export import at_fps, smooth_take
 
 ROOT = Path(__file__).parent.parent
@@ -130,9 +131,9 @@ class TestBody:
 def node_modules() -> Path:
     folder = Path(os.environ.get("KINELIFT_GLTF_VALIDATOR", ROOT / ".venv-gltf")) / "node_modules"
     if shutil.which("node") is None:
-        pytest.skip("no node: the Khronos validator cannot judge the GLB files")
+        absent("no node: the Khronos validator cannot judge the GLB files")
     if not (folder / "gltf-validator").is_dir():
-        pytest.skip("no gltf-validator: run scripts/gltf_validator_env.sh or set KINELIFT_GLTF_VALIDATOR")
+        absent("no gltf-validator: run scripts/gltf_validator_env.sh or set KINELIFT_GLTF_VALIDATOR")
     return folder
 
 

@@ -82,11 +82,10 @@ def animate(
     threads: Annotated[int, typer.Option(help="Threads of the lifter and the solve")] = 1,
 ) -> None:
     """Turn a video into a world-space animation (npz, BVH, GLB, CSV) and a report."""
-    from kinelift.pipeline import Options, sample_path
+    from kinelift.pipeline import Options
     from kinelift.pipeline import animate as run
 
-    if sample == (input is not None):
-        raise InputError("give an input or --sample" if not sample else "give either an input or --sample, not both")
+    source = _source(input, sample)
     options = Options(
         height_m=height, focal_px=focal, fov_deg=fov, calibration=calibration, camera_name=camera_name, camera=camera,
         depth=depth, foot_lock=foot_lock, joint_limits=joint_limits, asymmetric=asymmetric, treadmill=treadmill,
@@ -97,14 +96,22 @@ def animate(
     )  # fmt: skip
     names = _formats(formats)
     with OutputFolder(out) as folder, Progress() as progress:
-        take = run(sample_path() if sample else str(input), options, progress)
+        take = run(source, options, progress)
         progress("export", 0, len(names))
-        _write(take, folder, names, fps, sample_path() if sample else Path(str(input)), pages)
+        _write(take, folder, names, fps, Path(source), pages)
         progress("export", len(names), len(names))
         written = folder.publish()
     _summary(take, written)
     if sample:
         _against_truth(take)
+
+
+def _source(input: str | None, sample: bool) -> str:
+    from kinelift.pipeline import sample_path
+
+    if sample == (input is not None):
+        raise InputError("give an input or --sample" if not sample else "give either an input or --sample, not both")
+    return str(sample_path() if sample else input)
 
 
 def _write(take: Any, folder: OutputFolder, names: list[str], fps: float | None, source: Path, pages: bool) -> None:
