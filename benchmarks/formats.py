@@ -3,10 +3,10 @@
     python benchmarks/formats.py [motion.npz]
 
 The motion is a `motion.npz` of kinelift's, else the bundled clip's own. The judges are those of the tests (see
-docs/exporters.md): Blender for BVH and GLB, three.js for FBX and for VMD on a model of the body's own proportions
-(its feet), Pixar's USD, ezc3d, OpenSim for TRC and for MOT on a model with Rajagopal's joints (its legs), NumPy for
-CSV and NPZ. The error is the largest of any joint that the format carries, at ten frames; a judge that is not
-installed leaves its row empty, and the row says which.
+docs/exporters.md): Blender for BVH, GLB, FBX and USD, three.js for FBX and for VMD on a model of the body's own
+proportions (its feet), Pixar's USD, ezc3d, OpenSim for TRC and for MOT on a model with Rajagopal's joints (its legs),
+NumPy for CSV and NPZ. A row is a format before one judge. The error is the largest of any joint that the format
+carries, at ten frames; a judge that is not installed leaves its row empty, and the row says which.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Said = tuple[str, list[str], np.ndarray, float]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:
-    """One format's line; NaN where the judge is absent."""
+    """One format before one judge; NaN where the judge is absent."""
 
     name: str
     judge: str
@@ -60,17 +60,26 @@ class Row:
     seconds: float
 
 
+def blender_python() -> Path:
+    return Path(os.environ.get("KINELIFT_BLENDER_PYTHON") or ROOT / ".venv-blender" / "bin" / "python")
+
+
 def by_blender(kind: str, path: Path, fps: float, frames: list[int]) -> Said:
-    python = Path(os.environ.get("KINELIFT_BLENDER_PYTHON") or ROOT / ".venv-blender" / "bin" / "python")
+    python = blender_python()
     if not python.exists():
         absent("no Blender: run scripts/blender_env.sh or set KINELIFT_BLENDER_PYTHON")
-    item = {"frames": frames} if kind == "bvh" else {"fps": round(fps), "times": [f / fps for f in frames]}
+    item = {
+        "bvh": {"frames": frames},
+        "glb": {"fps": round(fps), "times": [f / fps for f in frames]},
+        "fbx": {"fps": fps, "frames": frames},
+        "usd": {"fps": round(fps), "frames": frames},
+    }[kind]
     job = path.with_suffix(".json")
     job.write_text(json.dumps({kind: [{"path": str(path), **item}]}))
     report = run_python("check_import.py", job, python=str(python))
     (said,) = report[kind]
     z_up = np.array([[heads[name] for name in RIG] for heads in said["heads"]])
-    # A GLB has seconds, not a rate: NaN.
+    # A GLB has seconds, not a rate, and Blender leaves a USD's rate to the user: NaN.
     return f"Blender {report['blender']}", list(RIG.values()), z_up @ LABORATORY, said.get("scene_fps", np.nan)
 
 
@@ -139,41 +148,43 @@ def by_numpy_npz(path: Path, frames: list[int]) -> Said:
     return "NumPy", list(file["joint_names"]), file["positions"][frames], 1 / float(np.diff(file["times"]).mean())
 
 
-def measured(name: str, take: Take, folder: Path, blender: str | None = None) -> Row:
-    """A format's line for the first motion of a take, whose frames are evenly spaced."""
-    if name == "fbx":
-        blender = blender or os.environ.get("KINELIFT_BLENDER_PYTHON")
-        if blender and "KINELIFT_BLENDER" not in os.environ:
-            os.environ["KINELIFT_BLENDER"] = blender
+def measured(name: str, take: Take, folder: Path) -> list[Row]:
+    """A format's lines, one a judge, for the first motion of a take, whose frames are evenly spaced."""
+    if name == "fbx" and "KINELIFT_BLENDER" not in os.environ and blender_python().exists():
+        os.environ["KINELIFT_BLENDER"] = str(blender_python())
     path = folder / f"motion{EXPORTERS[name].suffix}"
     try:
         started = time.perf_counter()
         (path, *_) = export(take, path)
         seconds = time.perf_counter() - started
     except kinelift.KineliftError as e:
-        return Row(name, str(e)[:40], 0, np.nan, np.nan, np.nan, np.nan)
+        return [Row(name, str(e)[:40], 0, np.nan, np.nan, np.nan, np.nan)]
     motion, fps = at_constant_rate(take.motions[0], 30.0 if name == "vmd" else None)
     frames = np.unique(np.linspace(0, len(motion.times) - 2, 10).astype(int)).tolist()
-    judges: dict[str, Callable[[], Said]] = {
-        "npz": lambda: by_numpy_npz(path, frames),
-        "csv": lambda: by_numpy_csv(path, frames),
-        "bvh": lambda: by_blender("bvh", path, fps, frames),
-        "glb": lambda: by_blender("glb", path, fps, frames),
-        "usda": lambda: by_usd(path, fps, frames),
-        "fbx": lambda: by_three_fbx(path, fps, frames),
-        "vmd": lambda: by_three_vmd(path, motion, frames),
-        "trc": lambda: by_opensim_trc(path, frames),
-        "mot": lambda: by_opensim_mot(path, motion, frames),
-        "c3d": lambda: by_ezc3d(path, frames),
+    judges: dict[str, list[Callable[[], Said]]] = {
+        "npz": [lambda: by_numpy_npz(path, frames)],
+        "csv": [lambda: by_numpy_csv(path, frames)],
+        "bvh": [lambda: by_blender("bvh", path, fps, frames)],
+        "glb": [lambda: by_blender("glb", path, fps, frames)],
+        "usda": [lambda: by_blender("usd", path, fps, frames), lambda: by_usd(path, fps, frames)],
+        "fbx": [lambda: by_blender("fbx", path, fps, frames), lambda: by_three_fbx(path, fps, frames)],
+        "vmd": [lambda: by_three_vmd(path, motion, frames)],
+        "trc": [lambda: by_opensim_trc(path, frames)],
+        "mot": [lambda: by_opensim_mot(path, motion, frames)],
+        "c3d": [lambda: by_ezc3d(path, frames)],
     }
     size = path.stat().st_size / 1000
-    try:
-        who, joints, places, read_fps = judges[name]()
-    except (pytest.skip.Exception, pytest.fail.Exception) as e:
-        return Row(name, str(e)[:40], 0, np.nan, np.nan, size, seconds)
-    ours = motion_positions(motion)[frames][:, BODY26.indices(*joints)]
-    error = 1000 * float(np.linalg.norm(places - ours, axis=-1).max())
-    return Row(name, who, len(joints), error, read_fps, size, seconds)
+    rows = []
+    for ask in judges[name]:
+        try:
+            who, joints, places, read_fps = ask()
+        except (pytest.skip.Exception, pytest.fail.Exception) as e:
+            rows.append(Row(name, str(e)[:40], 0, np.nan, np.nan, size, seconds))
+            continue
+        ours = motion_positions(motion)[frames][:, BODY26.indices(*joints)]
+        error = 1000 * float(np.linalg.norm(places - ours, axis=-1).max())
+        rows.append(Row(name, who, len(joints), error, read_fps, size, seconds))
+    return rows
 
 
 def table(rows: list[Row]) -> str:
@@ -197,7 +208,7 @@ def main() -> None:
         take = Take((sample_motion(),), Camera.from_focal(900, (1280, 720)), ())
     print(f"{len(take.motions[0].times)} frames")
     with tempfile.TemporaryDirectory() as folder:
-        print(table([measured(name, take, Path(folder)) for name in args.formats.split(",")]))
+        print(table([row for name in args.formats.split(",") for row in measured(name, take, Path(folder))]))
 
 
 if __name__ == "__main__":
