@@ -10,12 +10,12 @@ import numpy as np
 import pygltflib
 import pytest
 
+from judges import absent
 from kinelift.export import export
 from kinelift.export.body import SIDES, body
 from kinelift.export.rig import BODY_RIG, rig_of
 from kinelift.kinematics import forward_kinematics, motion_positions, quat_to_matrix, reference_offsets
 from kinelift.skeleton import BODY26, Skeleton, make_skeleton
-from judges import absent
 from test_export import at_fps, smooth_take
 
 ROOT = Path(__file__).parent.parent
