@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 
 from kinelift.errors import InputError
-from kinelift.skeleton import BODY26
 from kinelift.trajectory.depth import PersonDepth
-from kinelift.trajectory.scale import Stature, combined, given, of_camera_height, of_floor, of_network, people
-
-SOLES = BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")
+from kinelift.trajectory.scale import Stature, combined, given, of_network, people
 
 
 def test_a_given_height_is_the_height():
@@ -76,38 +73,3 @@ def test_a_metric_network_sees_a_taller_person_further_away():
 def test_a_relative_network_says_nothing_of_size():
     assert of_network(network(np.full(9, 4.0), metric=False), np.full(9, 4.0)) is None
     assert of_network(network(np.full(9, np.nan)), np.full(9, 4.0)) is None
-
-
-@pytest.mark.parametrize("height_m", [1.2, 1.95])
-@pytest.mark.parametrize("floor_y", [0.0, 0.35])
-def test_a_calibrated_floor_says_the_height(look_at, walk, height_m, floor_y):
-    """A person of some height walks on the calibration's floor; a body of 1.70 m is fitted to what the camera sees."""
-    camera = look_at([1.0, 1.6 + floor_y, 5.0], [0, 0.9 + floor_y, 0])
-    times = np.arange(60) / 30
-    world = walk(times, stature_m=height_m) + np.array([0, floor_y, 0])
-    soles = camera.to_camera(world)[:, SOLES] * 1.70 / height_m
-    heights = world[:, SOLES, 1] - floor_y
-    found = of_floor(camera, soles, (heights < 0.005).astype(float), floor_y)
-    assert found.height_m == pytest.approx(height_m, rel=1e-3)
-    assert 0.02 < found.sigma < 0.03
-
-
-def test_a_floor_without_feet_says_nothing(look_at):
-    camera = look_at([0, 1.6, 5.0], [0, 1, 0])
-    assert of_floor(camera, np.ones((9, 4, 3)), np.zeros((9, 4))) is None
-    level = look_at([0, 0, 5.0], [0, 0, 0])
-    assert of_floor(level, np.tile([0, 0, 5.0], (9, 4, 1)), np.ones((9, 4))) is None
-
-
-def test_feet_on_something_else_say_nothing(look_at, walk):
-    """A person on a platform of 0.7 m would be a giant on the floor."""
-    camera = look_at([0, 1.0, 5.0], [0, 1.4, 0])
-    soles = camera.to_camera(walk(np.arange(30) / 30) + np.array([0, 0.7, 0]))[:, SOLES]
-    assert of_floor(camera, soles, np.ones((30, 4))) is None
-
-
-def test_a_cameras_height_counts_by_how_steeply_it_looks():
-    steep, flat = of_camera_height(2.2, 2.0, 2.0), of_camera_height(2.2, 2.0, 12.0)
-    assert steep.height_m == flat.height_m == pytest.approx(1.87)
-    assert steep.sigma < 0.05 < 0.2 < flat.sigma
-    assert of_camera_height(1.5, 0.0, 4.0) is None

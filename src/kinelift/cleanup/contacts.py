@@ -309,18 +309,3 @@ def _logit(p: np.ndarray) -> np.ndarray:
 
 def _rate(times: np.ndarray) -> float:
     return (len(times) - 1) / max(times[-1] - times[0], 1e-6) if len(times) > 1 else 30.0
-
-
-def sole_speed(soles: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(T, F) speed in m/s of sole points (T, F, 3), central differences."""
-    return np.linalg.norm(sole_velocity(soles, times), axis=-1)
-
-
-def contact_of(said: np.ndarray | None, soles: np.ndarray, times: np.ndarray, stature_m: float) -> np.ndarray:
-    """(T, 4) contact from the lifter's word and motion alone."""
-    return plant(said, soles, times, stature_m).contact
-
-
-def moving_contact(soles: np.ndarray, times: np.ndarray, stature_m: float) -> np.ndarray:
-    """(T, 4) contact from motion alone."""
-    return plant(None, soles, times, stature_m).contact

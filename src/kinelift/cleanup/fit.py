@@ -8,7 +8,7 @@ import numpy as np
 
 from kinelift.camera import Camera
 from kinelift.cleanup.body import SOLES
-from kinelift.cleanup.contacts import SeenSoles, contact_of, plant
+from kinelift.cleanup.contacts import SeenSoles, plant
 from kinelift.cleanup.evidence import Evidence
 from kinelift.cleanup.moving import Views, find_root
 from kinelift.cleanup.rig import constant_bones, first_rotations
@@ -279,7 +279,7 @@ def _lifter_scale(positions: np.ndarray, offsets: np.ndarray, trust: np.ndarray)
 def _contact_along(soles: np.ndarray, down: np.ndarray, times: np.ndarray, height_m: float) -> np.ndarray:
     """Contact (T, 4) before any solve and without the lifter's word: from the motion of soles along gravity."""
     upright = np.stack([soles[..., 0], -(soles @ down), soles[..., 2]], -1)
-    return contact_of(None, upright, times, height_m)
+    return plant(None, upright, times, height_m).contact
 
 
 def _fitted_depth(given: np.ndarray, z: np.ndarray, shifted: bool) -> tuple[np.ndarray, float]:

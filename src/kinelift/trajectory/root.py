@@ -7,9 +7,6 @@ gaps are bridged; the normal equations are banded in time and solved in linear t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.linalg import solveh_banded
 
@@ -17,7 +14,6 @@ from kinelift.camera import Camera
 from kinelift.kinematics import reference_offsets
 from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
-from kinelift.trajectory.depth import PersonDepth
 
 LIMBS = BODY26.indices(
     *(f"{s}_{j}" for s in ("left", "right") for j in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
@@ -26,8 +22,6 @@ LIMBS = BODY26.indices(
 # Standard deviations: of a joint's ray times depth (m), and of the root's acceleration (m/s^2) sideways and in depth.
 _SIGMA_JOINT_M = 0.04
 _SIGMA_ACCELERATION = np.array([6.0, 6.0, 3.0])
-# The lifter's depth, one frame, over depth; a planted sole's height; soles seen flatter than this say nothing.
-_SIGMA_CUE, _SIGMA_SOLE_M, _LEAST_STEEP = 0.05, 0.015, 0.08
 
 
 def second_difference(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -37,33 +31,19 @@ def second_difference(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([1 / (d0 * mean), -(1 / d0 + 1 / d1) / mean, 1 / (d1 * mean)], -1), mean
 
 
-def solve_root(
-    positions: np.ndarray,
-    rays: np.ndarray,
-    weight: np.ndarray,
-    times: np.ndarray,
-    depth: Sequence[Depth] = (),
-) -> np.ndarray:
+def solve_root(positions: np.ndarray, rays: np.ndarray, weight: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Translation (T, 3) in metres, camera axes, of root-relative positions (T, J, 3) that are seen at rays (T, J, 2).
 
     `weight` (T, J), 0 where unseen. The equations are in metres at the joint's depth over depth, so far and near
-    figures count alike after one reweighting by the first answer's depth. `depth` is other evidence of the root's
-    depth: each is brought to the bones' own scale first, then counts by its sigma, robustly.
+    figures count alike after one reweighting by the first answer's depth.
     """
     T = len(times)
     w0 = np.where(np.isfinite(positions).all(-1) & np.isfinite(rays).all(-1), weight, 0.0)
     X, uv = np.nan_to_num(positions), np.nan_to_num(rays)
     robust = np.ones_like(w0)
     root = np.zeros((T, 3))
-    for turn in range(4):
+    for _ in range(4):
         H, g = _normal_equations(X, uv, w0 * robust / _SIGMA_JOINT_M**2)
-        for evidence in depth if turn else ():
-            fitted = evidence.fitted(root[:, 2], np.asarray(w0.any(1)))
-            known = np.isfinite(fitted.z)
-            off = np.where(known, (fitted.z - root[:, 2]) / fitted.sigma, 0.0)
-            count = np.where(known, 1 / (fitted.sigma**2 * (1 + (off / 2) ** 2)), 0.0)
-            H[:, 2, 2] += count
-            g[:, 2] += count * np.nan_to_num(fitted.z)
         root = _banded_solve(H, g, times)
         z = np.maximum(root[:, None, 2] + X[..., 2], 0.1)
         miss = np.linalg.norm((root[:, None, :2] + X[..., :2]) / z[..., None] - uv, axis=-1) * z
@@ -92,87 +72,6 @@ def first_root(lifted: Lifted, pose: Pose2D, camera: Camera) -> np.ndarray:
     weight = np.zeros(rays.shape[:2])
     weight[:, LIMBS] = np.where(np.isfinite(rays).all(-1), pose.confidence, 0.0)[:, LIMBS]
     return solve_root(in_metres(lifted).positions, rays, weight, pose.times)
-
-
-@dataclass(frozen=True, eq=False)
-class Depth:
-    """Evidence of the root's depth that the bones' apparent size does not give.
-
-    Attributes:
-        z: (T,) along the optical axis, NaN where unknown; right up to a scale, and up to a shift unless `scaled`.
-        sigma: (T,) standard deviation of single frames, in the units of `z`.
-        scaled: Only a scale is unknown: a metric network sees a person of another height than the assumed one.
-    """
-
-    z: np.ndarray
-    sigma: np.ndarray
-    scaled: bool = True
-
-    def fitted(self, reference: np.ndarray, known: np.ndarray) -> Depth:
-        """The same evidence in the units of depths `reference` (T,), fitted robustly where they are `known` (T,).
-
-        A metric network's scale is the median ratio; else scale and shift minimise robust squares, and where the
-        person hardly moves in depth, or both go opposite ways, it says nothing.
-        """
-        use = np.isfinite(self.z) & known & (reference > 0.1)
-        nothing = Depth(np.full_like(self.z, np.nan), self.sigma)
-        if use.sum() < 2:
-            return nothing
-        z, y, sigma = self.z[use], reference[use], self.sigma[use]
-        if self.scaled:
-            if not (z > 0).any():
-                return nothing
-            scale, shift = float(np.median(y[z > 0] / z[z > 0])), 0.0
-        else:
-            w = np.ones_like(z)
-            for _ in range(8):
-                mz, my = np.average(z, weights=w), np.average(y, weights=w)
-                spread = np.average((z - mz) ** 2, weights=w)
-                if spread < np.mean(sigma**2):
-                    return nothing
-                scale = np.average((z - mz) * (y - my), weights=w) / spread
-                shift = my - scale * mz
-                off = y - scale * z - shift
-                w = 1 / (1 + (off / max(3 * np.median(np.abs(off)), 0.05)) ** 2)
-            if scale <= 0:
-                return nothing
-        return Depth(self.z * scale + shift, np.maximum(self.sigma * scale, 1e-3))
-
-
-def network_depth(seen: PersonDepth) -> Depth:
-    """A depth network's word as evidence for `solve_root`."""
-    return Depth(seen.z, np.nan_to_num(seen.sigma, nan=1.0), seen.metric)
-
-
-def cue_depth(cue: np.ndarray) -> Depth:
-    """The lifter's own depth (T,), in units of its body, as evidence for `solve_root`."""
-    return Depth(np.where(cue > 0.1, cue, np.nan), _SIGMA_CUE * np.maximum(np.abs(cue), 0.1))
-
-
-def floor_depth(
-    root: np.ndarray, positions: np.ndarray, rays: np.ndarray, contact: np.ndarray, down: np.ndarray
-) -> Depth:
-    """Depth of the root from planted soles: where their rays meet the floor.
-
-    `root` (T, 3) so far, in camera axes; `positions` (T, F, 3) of the soles from the root, their `rays` (T, F, 2) and
-    `contact` (T, F); `down` (3,) unit. The camera's height above the floor is the robust mean of the planted soles';
-    what is left is how depth changes as the feet move up and down the picture.
-    """
-    direction = np.concatenate([rays, np.ones((*rays.shape[:-1], 1))], -1)
-    steep = direction @ down
-    planted = (contact > 0.6) & np.isfinite(steep) & (steep > _LEAST_STEEP)
-    unknown = Depth(np.full(len(root), np.nan), np.ones(len(root)))
-    if planted.sum() < 5:
-        return unknown
-    height = float(np.median(((root[:, None] + positions) @ down)[planted]))
-    if height <= 0:
-        return unknown
-    z = np.where(planted, height / np.where(planted, steep, 1.0) - positions[..., 2], np.nan)
-    count = planted.sum(1)
-    mean = np.where(count > 0, np.nansum(z, 1) / np.maximum(count, 1), np.nan)
-    # A pixel's error and a foot's own thickness tell as an error of height, which grows with depth over height.
-    sigma = _SIGMA_SOLE_M * np.maximum(mean, 0.3) / height * (1 + np.maximum(mean, 0.3) / 10)
-    return Depth(mean, np.nan_to_num(sigma, nan=1.0))
 
 
 def _normal_equations(X: np.ndarray, uv: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
