@@ -13,6 +13,7 @@ import typer
 
 from kinelift.commands.io import OutputFolder, Progress, parsed_size
 from kinelift.commands.research import demo, evaluate, openpose_options
+from kinelift.commands.retarget import retarget
 from kinelift.commands.show import view
 from kinelift.commands.train import adapt, train_app, with_values
 from kinelift.errors import InputError, KineliftError
@@ -185,6 +186,7 @@ def info() -> None:
 
 
 app.command("view")(view)
+app.command("retarget")(retarget)
 app.command("demo")(demo)
 app.command("evaluate")(evaluate)
 app.add_typer(train_app, name="train")
