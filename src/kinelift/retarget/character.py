@@ -129,7 +129,7 @@ class Character:
     def floor(self) -> float:
         """Height of the floor that the rest pose stands on, metres along `turn`'s up from the file's origin."""
         feet = {self.roles[f"{s}_{p}"] for s in SIDES for p in ("foot", "toes") if f"{s}_{p}" in self.roles}
-        under = np.array([bool(feet & {i, *ancestors(i, self.parents)}) for i in range(len(self.bones))])
+        under = np.array([bool(feet & {i, *ancestors(i, self.parents.tolist())}) for i in range(len(self.bones))])
         up = self.scale * self.turn[:, 1]
         if self.surface is not None and under[self.surface.bones].any():
             return float((self.surface.points[under[self.surface.bones]] @ up).min())

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinelift.metrics import stances
-
 # How far from a stance its correction reaches, seconds.
 _SMOOTH_S = 0.12
 _STEP_WEIGHT, _HEIGHT_WEIGHT, _FLOOR_WEIGHT = 3000.0, 1000.0, 1000.0
@@ -32,15 +30,17 @@ class Soles:
     tip: np.ndarray
 
 
-def support_heights(soles: np.ndarray, contact: np.ndarray, times: np.ndarray, size: float) -> np.ndarray:
+def support_heights(soles: np.ndarray, contact: np.ndarray, size: float) -> np.ndarray:
     """(T, F) metres of what is under each sole point (T, F, 3): 0, or in a stance the step that it stands on.
 
     A stance counts as on a step where its median height is over 6 cm times `size`.
     """
     out = np.zeros(contact.shape)
-    for frames, f in stances(contact, times, 0.0):
-        height = float(np.median(soles[frames, f, 1]))
-        out[frames, f] = height if height > 0.06 * size else 0.0
+    for f, on in enumerate((contact > 0.3).T):
+        edges = np.flatnonzero(np.diff(on, prepend=False, append=False))
+        for start, stop in edges.reshape(-1, 2):
+            height = float(np.median(soles[start:stop, f, 1]))
+            out[start:stop, f] = height if height > 0.06 * size else 0.0
     return out
 
 

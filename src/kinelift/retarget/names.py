@@ -12,6 +12,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from kinelift.errors import InputError
@@ -78,7 +79,9 @@ def _read(name: str) -> tuple[str, str]:
     text = re.sub(r"[^\w]+|_", " ", name).lower().strip()
     while (shorter := _PREFIXES.sub("", text)) != text:
         text = shorter
-    words = [w for w in re.sub(r"\d+", " ", text).split() if w]
+    words = re.sub(r"\d+", " ", text).split()
+    if len(words) > 1 and words[0] == "c":  # the middle, beside l and r
+        words = words[1:]
     for at in (0, -1):
         if len(words) > 1 and not side and words[at] in _SIDE_WORDS:
             side = _SIDE_WORDS[words.pop(at)]
@@ -135,7 +138,7 @@ def check_roles(roles: dict[str, int], names: Sequence[str], parents: Sequence[i
     for side in SIDES:
         for chain in (PARTS[:3], PARTS[3:]):
             bones = [roles[f"{side}_{p}"] for p in chain if f"{side}_{p}" in roles]
-            for near, far in zip(bones, bones[1:], strict=False):
+            for near, far in pairwise(bones):
                 if near not in ancestors(far, parents):
                     raise InputError(f"{where}: '{names[far]}' does not hang on '{names[near]}'; correct it with --map")
 

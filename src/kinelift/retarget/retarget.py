@@ -52,7 +52,7 @@ def retarget(motion: Motion, character: Character, in_place: bool = False, fps: 
     points = {s: soles_of(doll, s) for s in SIDES}
     soles = place[:, BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")]
     contact = _sole_contacts(motion)
-    support = size * support_heights(soles, contact, motion.times, size)
+    support = size * support_heights(soles, contact, size)
     turns, root, feet = _replanted(motion, doll, turns, root, turned, contact, support, points)
     if in_place:
         away = _walked(motion.times, root)
@@ -200,7 +200,7 @@ def _animation(
         quats[:, i] = matrix_to_quat(hang.T @ turn @ turned @ turn.T @ rotations[bone])
     first = int(doll.bones[0])
     above = int(character.parents[first])
-    path = (root + [0, character.floor, 0]) / character.scale @ turn.T
+    path = (root + np.array([0, character.floor, 0])) / character.scale @ turn.T
     if above >= 0:
         path = (path - positions[above]) @ rotations[above] / scales[above]
     return Animation(times, doll.bones, continuous_quats(quats), 0 + first, path, contact, soles)
