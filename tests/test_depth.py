@@ -242,7 +242,7 @@ def test_depth_is_checked(z, sigma):
 
 def test_a_vast_file_is_not_read(tmp_path, monkeypatch):
     path = colour_network(tmp_path / "n.onnx")
-    monkeypatch.setattr("kinelift.trajectory.onnx_file._LARGEST", path.stat().st_size - 1)
+    monkeypatch.setattr("kinelift.safe.onnx._LARGEST", path.stat().st_size - 1)
     with pytest.raises(InputError, match="larger than"):
         DepthNetwork(path)
 

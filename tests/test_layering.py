@@ -14,6 +14,7 @@ LEVELS = {
     "errors": 0,
     "skeleton": 1,
     "records": 1,
+    "safe": 1,
     "camera": 2,
     "kinematics": 2,
     **dict.fromkeys(("video", "detect", "repair", "render", "lift", "trajectory", "cleanup"), 3),

@@ -5,11 +5,17 @@ The command line prints the message without a traceback and exits with `exit_cod
 
 from collections.abc import Iterable
 
+_LONGEST = 1000
+
 
 class KineliftError(Exception):
-    """A failure that is ours to explain."""
+    """A failure that is ours to explain, in one line that any terminal can show, whatever a file put into it."""
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        text = "".join(c if c.isprintable() else " " for c in str(message))
+        super().__init__(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 305]} ... {text[-300:]}")
 
 
 class InputError(KineliftError):

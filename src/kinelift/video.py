@@ -24,6 +24,8 @@ from kinelift.records import Frame
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 FOLDER_FPS = 30.0
 
+# More pixels than any camera's video has; a picture of so many takes a gigabyte on its way.
+MAX_PIXELS = 100_000_000
 # What FFmpeg may open: no playlists, no network formats, no text art.
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,gif,h264,hevc,m4v,apng,mxf"
 _APPLE_FOCAL = "com.apple.quicktime.camera.focal_length.35mm_equivalent"
@@ -139,6 +141,8 @@ class VideoSource(FrameSource):
         self._stream = stream = videos[0]
         if stream.codec_context is None:
             raise InputError(f"{path}: no decoder for its video stream; export it again as H.264 MP4")
+        _check_pixels(path, stream.codec_context.width, stream.codec_context.height)
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         stream.thread_type = "AUTO"
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         self.fps = float(rate) if rate else FOLDER_FPS
@@ -234,9 +238,10 @@ class VideoSource(FrameSource):
 
     def _upright(self, picture: Any) -> tuple[int, int, int]:
         """Width and height with square pixels before turning, and quarter turns counter-clockwise."""
-        turns = round(picture.rotation / 90) % 4
+        turns = round(picture.rotation / 90) % 4 if math.isfinite(picture.rotation) else 0
         ratio = float(self._stream.codec_context.sample_aspect_ratio or 0) or 1.0
         width = round(picture.width * ratio) if 0.2 < ratio < 5 else picture.width
+        _check_pixels(self.name, width, picture.height)
         self.metadata["rotation_deg"] = 90 * turns
         return width, picture.height, turns
 
@@ -346,7 +351,7 @@ def _open_container(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes)")
     av.logging.set_level(None)
-    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS, "max_pixels": str(MAX_PIXELS)}
     try:
         return av.open(f"file:{path}", options=options, metadata_errors="ignore")
     except PermissionError:
@@ -356,6 +361,11 @@ def _open_container(path: Path) -> Any:
             f"{path}: cannot be read as a video ({_short(e)}); it is no video, cut off, or damaged: "
             "copy it again from its source or export it as MP4"
         ) from None
+
+
+def _check_pixels(path: Path | str, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{path}: pictures of {width} x {height} pixels are too large")
 
 
 def _is_cover(stream: Any) -> bool:
@@ -378,10 +388,13 @@ def _read_image(path: Path) -> tuple[np.ndarray, float | None]:
 
     try:
         with Image.open(path) as picture:
+            _check_pixels(path, *picture.size)
             focal = _number(picture.getexif().get_ifd(_EXIF_IFD).get(_EXIF_FOCAL_35MM))
             upright = ImageOps.exif_transpose(picture) or picture
             return np.array(upright.convert("RGB")), focal
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
+    except InputError:
+        raise
+    except Exception as e:  # Pillow answers a broken file with nearly any exception
         raise InputError(f"{path}: cannot be read as an image ({_short(e)})") from None
 
 

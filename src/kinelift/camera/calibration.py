@@ -19,6 +19,7 @@ from kinelift.camera.storage import parse_xml, parse_yaml, xml_tree
 from kinelift.errors import InputError
 
 _LARGEST = 1_000_000
+_LONGEST_LINE = 2000
 _KNOWN = "a Pose2Sim TOML, an OpenCV YAML or XML with camera_matrix, or a Qualisys XML"
 Z_UP_TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
 
@@ -42,19 +43,21 @@ def read_cameras(path: Path, name: str | None = None) -> dict[str, CalibratedCam
     Raises `InputError`.
     """
     try:
-        if path.stat().st_size > _LARGEST:
+        with path.open("rb") as f:
+            raw = f.read(_LARGEST + 1)
+        if len(raw) > _LARGEST:
             raise InputError(f"{path}: too large for a calibration")
-        text = path.read_text(encoding="utf-8-sig")
+        text = raw.decode("utf-8-sig")
         entries = _entries(text, path)
     except InputError as e:
         raise InputError(str(e) if str(path) in str(e) else f"{path}: {e}") from None
-    except (OSError, ValueError, RecursionError, ElementTree.ParseError) as e:
+    except (OSError, ArithmeticError, TypeError, ValueError, RecursionError, ElementTree.ParseError) as e:
         raise InputError(f"{path}: cannot be read as a calibration ({str(e)[:150]})") from None
     cameras = {}
     for key, (read, entry) in entries.items():
         try:
             cameras[key] = read(entry)
-        except (KeyError, TypeError, ValueError, OverflowError, InputError) as e:
+        except (LookupError, ArithmeticError, AttributeError, TypeError, ValueError, InputError) as e:
             said = f"{e} is missing" if isinstance(e, KeyError) else str(e)[:150]
             raise InputError(f"{path}: camera '{key}' is incomplete ({said})") from None
     if not cameras:
@@ -89,6 +92,8 @@ def _entries(text: str, path: Path) -> dict[str, tuple[Any, Any]]:
         return _stored(parse_xml(root), path.stem)
     if text.lstrip().startswith("%YAML") or path.suffix.lower() in (".yml", ".yaml"):
         return _stored(parse_yaml(text), path.stem)
+    if max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:  # dotted keys take time with their length's square
+        raise ValueError(f"a line is longer than {_LONGEST_LINE} characters")
     data = tomllib.loads(text)
     tables = {k: e for k, e in data.items() if isinstance(e, dict) and "matrix" in e}
     return {str(e.get("name", key)): (_pose2sim_camera, e) for key, e in tables.items()}

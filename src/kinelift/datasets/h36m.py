@@ -15,7 +15,7 @@ import numpy as np
 from kinelift.camera import Camera
 from kinelift.datasets.base import PoseSet, View, check_split
 from kinelift.datasets.resection import fit_camera
-from kinelift.datasets.safe_pickle import FAULTS, load_npz, load_pickle, reason
+from kinelift.datasets.safe_pickle import FAULTS, as_numbers, load_npz, load_pickle, reason
 from kinelift.errors import InputError
 
 SUBJECTS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
@@ -28,6 +28,9 @@ POINTS_NPZ, POINTS_PKL, CAMERAS_PKL = "data_3d_h36m.npz", "points_3d.pkl", "came
 GT_NPZ = "data_2d_h36m_gt.npz"
 TWO_D = {"cpn": "data_2d_h36m_cpn_ft_h36m_dbb.npz", "sh": "sh_detect_2d.pkl"}
 SOURCE = "Human3.6M is given to registered users at http://vision.imar.ro/human3.6m"
+
+# Takes of a subject, or cameras.
+_MOST_NAMES = 1000
 
 # subject -> action and take ("Walking 1") -> (T, 17, 3) metres, and the same -> camera -> (T, 17, 2) pixels
 Points = dict[str, dict[str, np.ndarray]]
@@ -178,8 +181,8 @@ def _camera(path: Path, subject: str, entry: Any) -> Camera:
     the nearest of the latter has 0.7 times the numbers; they then differ by 0.2 px at most.
     """
     try:
-        f, c, k, p = (np.asarray(entry[key], float).ravel() for key in ("f", "c", "k", "p"))
-        R, T = np.asarray(entry["R"], float), np.asarray(entry["T"], float).ravel() / 1000
+        f, c, k, p = (as_numbers(entry[key]).ravel() for key in ("f", "c", "k", "p"))
+        R, T = as_numbers(entry["R"]), as_numbers(entry["T"]).ravel() / 1000
         K = np.array([[f[0], 0, c[0]], [0, f[-1], c[1]], [0, 0, 1]])
         return Camera(K, R, -R @ T, IMAGE_SIZE, np.array([k[0], k[1], _TANGENTIAL * p[0], _TANGENTIAL * p[1], k[2]]))
     except FAULTS as e:
@@ -189,15 +192,15 @@ def _camera(path: Path, subject: str, entry: Any) -> Camera:
 def _dict(path: Path, data: Any, key: str) -> dict[str, Any]:
     """A dict by name within another; raises `InputError`."""
     inner = data.get(key) if isinstance(data, dict) else None
-    if not isinstance(inner, dict) or not inner or not all(isinstance(k, str) for k in inner):
+    if not isinstance(inner, dict) or not 0 < len(inner) <= _MOST_NAMES or not all(isinstance(k, str) for k in inner):
         raise InputError(f"{path}: expected '{key}' with a table of names in it")
     return inner
 
 
 def _array(path: Path, what: str, values: Any) -> np.ndarray:
     try:
-        out = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
+        out = as_numbers(values)
+    except (ArithmeticError, TypeError, ValueError):
         raise InputError(f"{path}: {what}: expected numbers") from None
     if out.ndim < 2 or not np.isfinite(out).all():
         raise InputError(f"{path}: {what}: expected finite numbers of frames and joints")

@@ -18,7 +18,11 @@ import numpy as np
 from kinelift.datasets.safe_pickle import FAULTS, reason
 from kinelift.errors import InputError
 
-MAX_BYTES = 4 * 2**30
+MAX_BYTES = 2**30
+# Cells, structs and matrices in all, a few hundred bytes each; MPII's file has four million.
+MAX_OBJECTS = 10_000_000
+MAX_NUMBERS = 200_000_000
+MAX_VARIABLES = 10_000
 _MAX_DEPTH = 24
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR = 1, 2, 4
@@ -53,8 +57,11 @@ def _variables(data: memoryview, wanted: set[str]) -> dict[str, Any]:
         raise ValueError("it is of version 7.3: save it in MATLAB with '-v7'")
     order = "<" if mark == b"IM" else ">"
     out: dict[str, Any] = {}
-    at, room = 128, MAX_BYTES
+    at, room, count, spent = 128, MAX_BYTES, 0, _Spent()
     while at < len(data) and not wanted <= out.keys():
+        count += 1
+        if count > MAX_VARIABLES:
+            raise ValueError(f"it has more than {MAX_VARIABLES} variables")
         kind, size = struct.unpack_from(order + "II", data, at)
         body, at = data[at + 8 : at + 8 + size], at + 8 + size
         if len(body) < size:
@@ -67,10 +74,9 @@ def _variables(data: memoryview, wanted: set[str]) -> dict[str, Any]:
             kind, size = struct.unpack_from(order + "II", body, 0)
             body = body[8 : 8 + size]
         if kind == _MATRIX:
-            reader = _Reader(order, body)
-            name = reader.header()[2]
+            name = _Reader(order, body, spent).header()[2]
             if name in wanted:
-                out[name] = _Reader(order, body).matrix_body(0)
+                out[name] = _Reader(order, body, spent).matrix_body(0)
     return out
 
 
@@ -83,14 +89,31 @@ def _unpacked(body: memoryview, limit: int, cut: bool = False) -> memoryview:
 
 
 def _name(start: memoryview, order: str) -> str:
-    return _Reader(order, start[8:]).header()[2]
+    return _Reader(order, start[8:], _Spent()).header()[2]
+
+
+_NOTHING = np.empty((0, 0))
+_NOTHING.flags.writeable = False
+
+
+class _Spent:
+    """How much a file has been given so far: small files can ask for much."""
+
+    def __init__(self) -> None:
+        self.objects = self.numbers = 0
+
+    def add(self, objects: int, numbers: int) -> None:
+        """Count before memory is taken. Raises ValueError."""
+        self.objects, self.numbers = self.objects + objects, self.numbers + numbers
+        if self.objects > MAX_OBJECTS or self.numbers > MAX_NUMBERS:
+            raise ValueError("too large: it holds too many numbers, cells or structs")
 
 
 class _Reader:
     """A place in the bytes of one matrix."""
 
-    def __init__(self, order: str, data: memoryview):
-        self.order, self.data, self.at = order, data, 0
+    def __init__(self, order: str, data: memoryview, spent: _Spent):
+        self.order, self.data, self.at, self.spent = order, data, 0, spent
         self.tag, self.lone = struct.Struct(order + "II"), struct.Struct(order + "10I")
 
     def element(self) -> tuple[int, memoryview]:
@@ -125,7 +148,7 @@ class _Reader:
         number = self.lone_number(body)
         if number is not None:
             return number
-        return _Reader(self.order, body).matrix_body(depth) if len(body) else np.empty((0, 0))
+        return _Reader(self.order, body, self.spent).matrix_body(depth) if len(body) else _NOTHING
 
     def lone_number(self, body: memoryview) -> float | None:
         """A matrix of one real number in its usual layout, quickly: there are millions in sets of structs."""
@@ -169,6 +192,7 @@ class _Reader:
         """Check that as many elements fit into what is left."""
         if elements * 8 > len(self.data) - self.at:
             raise ValueError("it breaks off")
+        self.spent.add(elements, 0)
 
     def fields(self) -> list[str]:
         """A struct's field names, laid out in equal widths."""
@@ -186,6 +210,7 @@ class _Reader:
         """Numbers, which may be stored in a smaller type than their own."""
         stored, raw = self.element()
         values = np.frombuffer(raw, self.order + _STORED[stored])
+        self.spent.add(0, len(values))
         if len(values) != math.prod(dims):
             raise ValueError("numbers do not fill their shape")
         if len(values) == 1:

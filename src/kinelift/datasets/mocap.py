@@ -6,7 +6,6 @@ Marker mocap without heels, hands or a face gets them from the body's proportion
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +13,12 @@ import numpy as np
 
 from kinelift.errors import InputError
 from kinelift.kinematics import STATURE_PRIOR_M, fit_rotation, reference_offsets
+from kinelift.safe.npz import read_npz
 from kinelift.skeleton import BODY26
 
 _B = BODY26.index
+# Nobody is so far from the origin, in any unit.
+FARTHEST = 1e7
 
 
 MOCAP_JOINTS = tuple(
@@ -41,27 +43,36 @@ class Clip:
 
 def read_mocap(path: Path) -> list[Clip]:
     """Clips of an npz of mocap, in BODY26 at a reference stature of 1.70 m. Raises `InputError`."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            positions = data["positions"]
-            names = [str(n) for n in data["joint_names"]]
-            lengths, clips, fps = data["clip_lengths"], data["clip_names"], data["clip_fps"]
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as e:
-        raise InputError(f"{path}: cannot be read as mocap npz ({e})") from None
+    return read_mocap_raw(path)[0]
+
+
+def read_mocap_raw(path: Path) -> tuple[list[Clip], np.ndarray, list[str]]:
+    """The clips of `read_mocap`, and the file's own positions (N, J, 3) with their joint names."""
+    problem = "cannot be read as mocap npz"
+    data = read_npz(path, problem, ("positions", "joint_names", "clip_lengths", "clip_names", "clip_fps"))
+    positions, names = data["positions"], [str(n) for n in data["joint_names"].ravel()]
+    lengths, clips, fps = data["clip_lengths"], data["clip_names"], data["clip_fps"]
+    if not positions.dtype.kind == "f" or lengths.dtype.kind not in "iu" or fps.dtype.kind not in "iuf":
+        raise InputError(f"{path}: {problem} (positions, clip_lengths and clip_fps: expected numbers)")
     if positions.ndim != 3 or positions.shape[1:] != (len(names), 3) or lengths.sum() != len(positions):
         raise InputError(f"{path}: positions {positions.shape} do not fit {len(names)} joints and clip_lengths")
-    if not len(lengths) == len(clips) == len(fps):
+    if not lengths.shape == clips.shape == fps.shape == (lengths.size,):
         raise InputError(f"{path}: clip_lengths, clip_names and clip_fps differ in number")
+    if np.isinf(positions).any() or (np.abs(positions) > FARTHEST).any():
+        raise InputError(f"{path}: positions: expected metres")
+    if not (np.isfinite(fps) & (fps > 0)).all():
+        raise InputError(f"{path}: clip_fps: expected frames per second above 0")
     lacking = sorted(set(MOCAP_JOINTS) - set(names))
     if lacking:
         raise InputError(f"{path}: joint_names lack {', '.join(lacking)}")
     if (lengths < 1).any():
         raise InputError(f"{path}: a clip has no frames")
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    return [
+    made = [
         Clip(str(c), to_body26(positions[s : s + n].astype(np.float64), names, float(f)), float(f))
         for c, s, n, f in zip(clips, starts, lengths, fps, strict=True)
     ]
+    return made, positions, names
 
 
 def to_body26(positions: np.ndarray, names: list[str], fps: float) -> np.ndarray:

@@ -29,6 +29,7 @@ CHEST_CAMERAS = (0, 2, 4, 7, 8)
 IMAGE_SIZE = (2048, 2048)
 TEST_IMAGE_SIZES = {"TS5": (1920, 1080), "TS6": (1920, 1080)}
 MAX_BYTES = 4 * 2**30
+_MOST_NUMBERS = 20_000_000
 SOURCE = "MPI-INF-3DHP is given out for research at https://vcai.mpi-inf.mpg.de/3dhp-dataset"
 
 
@@ -141,7 +142,12 @@ def _hdf5(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
                 node = f.get(name, getlink=True)
                 if not isinstance(node, h5py.HardLink) or not isinstance(f[name], h5py.Dataset):
                     raise ValueError(f"it has no array '{name}'")
-                if f[name].is_virtual or f[name].external or f[name].size > 2e8 or f[name].dtype.kind not in "fiu":
+                if (
+                    f[name].is_virtual
+                    or f[name].external
+                    or f[name].size > _MOST_NUMBERS
+                    or f[name].dtype.kind not in "fiu"
+                ):
                     raise ValueError(f"'{name}' is no plain array of numbers in this file")
                 out.append(np.asarray(f[name][()], np.float64))
             return out

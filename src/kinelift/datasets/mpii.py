@@ -18,6 +18,7 @@ from kinelift.datasets.base import PoseSet, View, check_split
 from kinelift.datasets.matfile import load_mat
 from kinelift.datasets.safe_pickle import FAULTS, reason
 from kinelift.errors import InputError
+from kinelift.safe.npz import read_npy
 from kinelift.skeleton import H36M17
 
 MAT, NPY = "mpii_human_pose_v1_u12_1.mat", "mpii_poses.npy"
@@ -62,11 +63,10 @@ def _file(path: Path) -> Path:
 
 
 def _array(path: Path) -> tuple[np.ndarray, list[str]]:
-    try:
-        rows = np.load(path, allow_pickle=False, mmap_mode="r")
-        rows = np.asarray(rows, np.float32)
-    except FAULTS as e:
-        raise InputError(f"{path}: cannot be read as npy ({reason(e)})") from None
+    rows = read_npy(path, "cannot be read as npy")
+    if rows.dtype.kind not in "fiu":
+        raise InputError(f"{path}: expected numbers, got {rows.dtype}")
+    rows = rows.astype(np.float32)
     if rows.ndim != 2 or rows.shape[1] != 34:
         raise InputError(f"{path}: expected (N, 34): x and y of 17 joints, got {rows.shape}")
     xy = rows.reshape(-1, 17, 2)

@@ -18,13 +18,17 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from kinelift.errors import InputError
+from kinelift.safe.npz import open_member, open_zip, read_array, read_header, reason
 
 MAX_BYTES = 4 * 2**30
+MAX_NPZ_BYTES = 10**9
+# Numbers in one list of lists: a file can hold the same list in many places, and be small.
+MAX_LISTED = 100_000
 FAULTS = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError),
     *(MemoryError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error),
@@ -52,7 +56,7 @@ class _Refused(ValueError):
 def load_pickle(path: Path) -> Any:
     """The content of a pickle of arrays and containers. Raises `InputError`."""
     try:
-        _check_size(path, path.stat().st_size)
+        _check_size(path.stat().st_size, MAX_BYTES)
         with path.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return read_pickle(data)
     except FAULTS as e:
@@ -63,44 +67,52 @@ def load_npz(path: Path, names: Iterable[str]) -> dict[str, Any]:
     """Arrays of an npz by name; pickled ones as what they hold. Raises `InputError`."""
     out = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             for name in names:
                 if f"{name}.npy" not in archive.namelist():
                     raise ValueError(f"it has no '{name}'")
                 info = archive.getinfo(f"{name}.npy")
-                _check_size(path, info.file_size)
-                with archive.open(info) as f:
-                    out[name] = _read_npy(f)
+                _check_size(info.file_size, MAX_NPZ_BYTES)
+                with open_member(archive, info) as f:
+                    out[name] = _read_npy(f, info.file_size)
     except FAULTS as e:
         raise InputError(f"{path}: cannot be read as npz ({reason(e)})") from None
     return out
 
 
-def reason(e: BaseException) -> str:
-    """An exception in one short line."""
-    text = getattr(e, "strerror", None) or " ".join(str(e).split())
-    return text[:160] or type(e).__name__
-
-
-def _check_size(path: Path, n: int) -> None:
-    if n > MAX_BYTES:
-        raise _Refused(f"too large: {n / 1e9:.1f} GB, at most {MAX_BYTES / 1e9:.1f}")
+def _check_size(n: int, most: int) -> None:
+    if n > most:
+        raise _Refused(f"too large: {n / 1e9:.1f} GB, at most {most / 1e9:.1f}")
     if n == 0:
         raise _Refused("it is empty")
 
 
-def _read_npy(f: Any) -> Any:
-    data = io.BytesIO(f.read())
-    version = np.lib.format.read_magic(data)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in read_header:
-        raise _Refused(f"version {version} of npy")
-    shape, _, dtype = read_header[version](data)
-    if dtype.hasobject:
-        held = read_pickle(data)
-        return held.item() if shape == () and isinstance(held, np.ndarray) and held.shape == () else held
-    data.seek(0)
-    return np.lib.format.read_array(data, allow_pickle=False)
+def _read_npy(f: IO[bytes], size: int) -> Any:
+    shape, _, dtype = read_header(f)
+    if not dtype.hasobject:
+        f.seek(0)
+        return read_array(f, size)
+    held = read_pickle(io.BytesIO(f.read()))
+    return held.item() if shape == () and isinstance(held, np.ndarray) and held.shape == () else held
+
+
+def as_numbers(values: Any) -> np.ndarray:
+    """Float64 numbers of an array, or of lists of numbers and arrays. Raises ValueError, TypeError."""
+    if not isinstance(values, np.ndarray) and _listed(values, {}, 0) > MAX_LISTED:
+        raise ValueError("its lists hold too many numbers")
+    return np.asarray(values, np.float64)
+
+
+def _listed(value: Any, known: dict[int, float], depth: int) -> float:
+    """How many numbers nested lists have when written out; infinite where they hold themselves or go deep."""
+    if not isinstance(value, list | tuple):
+        return float(value.size) if isinstance(value, np.ndarray) else 1.0
+    if depth > 8:
+        return math.inf
+    if id(value) not in known:
+        known[id(value)] = math.inf  # until it is known: a list inside itself
+        known[id(value)] = sum(_listed(v, known, depth + 1) for v in value)
+    return known[id(value)]
 
 
 _OPERATIONS = {op.code: op for op in pickletools.opcodes}
@@ -108,7 +120,7 @@ _OPERATIONS = {op.code: op for op in pickletools.opcodes}
 
 def read_pickle(data: Any) -> Any:
     """The object of a pickle in an open binary file of bounded length. Raises one of `FAULTS`."""
-    machine = _Machine()
+    machine = _Machine(_length(data))
     while True:
         code = data.read(1)
         op = _OPERATIONS.get(code.decode("latin-1"))
@@ -122,6 +134,13 @@ def read_pickle(data: Any) -> Any:
         else:
             arg = op.arg.reader(data) if op.arg else None
         machine.step(op.name, arg)
+
+
+def _length(data: Any) -> int:
+    at = data.tell()
+    size = data.seek(0, 2) or data.tell()
+    data.seek(at)
+    return size
 
 
 # Operations whose argument is the value itself, in all their sizes: BININT1, SHORT_BINBYTES, UNICODE...
@@ -144,10 +163,17 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 class _Machine:
     """Pickle's stack, its marks and its memo."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
+        self.room = room  # bytes that may still be there twice: no more than the file holds
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+
+    def spend(self, n: int) -> None:
+        """Take from the room for copies."""
+        self.room -= n
+        if self.room < 0:
+            raise _Refused("it repeats more than it holds")
 
     def pop(self) -> Any:
         return self.stack.pop()
@@ -172,7 +198,9 @@ class _Machine:
         elif op in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             self.memo[len(self.memo) if op == "MEMOIZE" else arg] = self.stack[-1]
         elif op in ("GET", "BINGET", "LONG_BINGET"):
-            push(self.memo[arg])
+            again = self.memo[arg]
+            self.spend(again.nbytes if isinstance(again, np.ndarray) else 0)
+            push(again)
         elif op not in ("PROTO", "FRAME"):
             other = getattr(self, f"_{op.lower()}", None)
             if other is None:
@@ -244,7 +272,8 @@ class _Machine:
 
     def _reduce(self, _: Any) -> None:
         args, name = self.pop(), self.pop()
-        self.stack.append(_made(_expect(name, _Name), _expect(args, tuple)))
+        self.spend(sum(len(a) for a in _expect(args, tuple) if isinstance(a, (str, bytes, bytearray, list))))
+        self.stack.append(_made(_expect(name, _Name), args))
 
     def _build(self, _: Any) -> None:
         state = _expect(self.pop(), tuple)

@@ -17,7 +17,7 @@ import numpy as np
 from kinelift.camera import Camera
 from kinelift.datasets.base import PoseSet, View, check_split
 from kinelift.datasets.bvh import read_bvh_joints
-from kinelift.datasets.mocap import Clip, read_mocap, to_body26
+from kinelift.datasets.mocap import Clip, read_mocap_raw, to_body26
 from kinelift.errors import InputError
 from kinelift.kinematics import STATURE_PRIOR_M, reference_offsets
 from kinelift.skeleton import BODY26, H36M17, joint_map
@@ -67,9 +67,8 @@ def read_clips(path: Path) -> list[Clip]:
             joints, names, fps = read_bvh_joints(file)
             out.append(_with_head(Clip(name, to_body26(joints, names, fps), fps), _head_up(joints, names)))
         else:
-            clips = read_mocap(file)
-            with np.load(file, allow_pickle=False) as data:
-                up = _head_up(data["positions"].astype(float), [str(n) for n in data["joint_names"]])
+            clips, positions, names = read_mocap_raw(file)
+            up = _head_up(positions.astype(float), names)
             ends = np.cumsum([len(c.positions) for c in clips])
             out += [
                 _with_head(c, None if up is None else up[e - len(c.positions) : e])

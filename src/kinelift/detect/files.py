@@ -20,6 +20,7 @@ from kinelift.detect.follow import Follower, check_person
 from kinelift.detect.keypoints_npz import FORMAT, read_keypoints_npz, write_keypoints
 from kinelift.detect.safe_json import load_json
 from kinelift.errors import InputError, UnknownNameError
+from kinelift.safe.npz import read_npz
 from kinelift.skeleton import BODY_25, BODY_25B, COCO17, HALPE26, OPENPOSE_COCO18, Skeleton
 from kinelift.video import IMAGE_SUFFIXES, natural_key
 
@@ -68,9 +69,8 @@ def is_keypoint_input(path: str | Path) -> bool:
         return suffixes.count(".json") > sum(s in IMAGE_SUFFIXES for s in suffixes)
     if path.suffix.lower() == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as data:
-                return str(data.get("format", "")) == FORMAT
-        except Exception:  # whatever a broken archive raises, it is not ours
+            return str(read_npz(path, "no key points", ["format"], limit=10_000)["format"]) == FORMAT
+        except InputError:
             return False
     return path.suffix.lower() == ".json"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,12 @@ import numpy as np
 
 from kinelift.errors import InputError
 from kinelift.records import Pose2D
+from kinelift.safe.npz import read_npz
 from kinelift.skeleton import SKELETONS
 
 FORMAT = "kinelift-keypoints/1"
+MAX_BYTES = 10**9
+_NEEDED = ("skeleton", "joint_names", "xy", "confidence", "times", "image_size", "person_id", "meta")
 
 
 def write_keypoints(path: str | Path, pose: Pose2D, meta: dict[str, Any] | None = None) -> None:
@@ -51,27 +53,30 @@ def write_keypoints(path: str | Path, pose: Pose2D, meta: dict[str, Any] | None 
 def read_keypoints_npz(path: str | Path) -> tuple[Pose2D, dict[str, Any]]:
     """Key points and `meta` of a file that `write_keypoints` made; raises `InputError`."""
     path = Path(path)
+    problem = f"cannot be read as {FORMAT}"
+    data = read_npz(path, problem, ["format"], (*_NEEDED, "detector_3d"), MAX_BYTES)
+    if str(data["format"]) != FORMAT:
+        raise InputError(f"{path}: is no {FORMAT} file (format: {str(data['format'])[:40]})")
+    if missing := [n for n in _NEEDED if n not in data]:
+        raise InputError(f"{path}: {problem} (it has no {', '.join(missing)})")
     try:
-        with np.load(path, allow_pickle=False) as data:
-            if str(data.get("format")) != FORMAT:
-                raise InputError(f"{path}: is no {FORMAT} file (format: {data.get('format')})")
-            name = str(data["skeleton"])
-            skeleton = SKELETONS.get(name)
-            if skeleton is None or tuple(map(str, data["joint_names"])) != skeleton.joints:
-                raise InputError(f"{path}: unknown skeleton '{name}'; known: {', '.join(sorted(SKELETONS))}")
-            width, height = (int(v) for v in data["image_size"])
-            pose = Pose2D(
-                skeleton=skeleton,
-                xy=data["xy"],
-                confidence=data["confidence"],
-                times=data["times"],
-                image_size=(width, height),
-                person_id=int(data["person_id"]),
-                detector_3d=data.get("detector_3d"),
-            )
-            meta = json.loads(str(data["meta"]))
+        name = str(data["skeleton"])
+        skeleton = SKELETONS.get(name)
+        if skeleton is None or tuple(map(str, data["joint_names"])) != skeleton.joints:
+            raise InputError(f"{path}: unknown skeleton '{name[:40]}'; known: {', '.join(sorted(SKELETONS))}")
+        width, height = (int(v) for v in data["image_size"])
+        pose = Pose2D(
+            skeleton=skeleton,
+            xy=data["xy"],
+            confidence=data["confidence"],
+            times=data["times"],
+            image_size=(width, height),
+            person_id=int(data["person_id"]),
+            detector_3d=data.get("detector_3d"),
+        )
+        meta = json.loads(str(data["meta"]))
     except InputError as e:
         raise InputError(str(e) if str(path) in str(e) else f"{path}: {e}") from None
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as e:
-        raise InputError(f"{path}: cannot be read as {FORMAT} ({e})") from None
+    except (ArithmeticError, RecursionError, TypeError, ValueError) as e:
+        raise InputError(f"{path}: {problem} ({e})") from None
     return pose, meta if isinstance(meta, dict) else {}

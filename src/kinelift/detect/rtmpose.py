@@ -17,6 +17,7 @@ import numpy as np
 from kinelift.detect.base import Candidate
 from kinelift.errors import InputError, UnknownNameError
 from kinelift.records import Frame
+from kinelift.safe.onnx import open_network
 from kinelift.skeleton import COCO17, HALPE26, Skeleton
 
 LAYOUTS: dict[str, Skeleton] = {s.name: s for s in (COCO17, HALPE26)}
@@ -233,14 +234,8 @@ def _session(path: Path, threads: int) -> Any:
 
     if not path.is_file():
         raise InputError(f"{path}: no such file (expected an ONNX network)")
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = threads
     wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in ort.get_available_providers()]
-    try:
-        return ort.InferenceSession(str(path), options, providers=wanted)
-    except Exception as e:  # ONNX Runtime's own exceptions share no base class
-        raise InputError(f"{path}: cannot be read as an ONNX network ({str(e).splitlines()[0][:120]})") from None
+    return open_network(path, "cannot be read as an ONNX network", threads, wanted)[0]
 
 
 def _image_input(path: Path, session: Any, default: tuple[int, int]) -> tuple[str, tuple[int, int]]:

@@ -9,6 +9,9 @@ from typing import Any
 from kinelift.errors import InputError
 
 MAX_BYTES = 512_000_000
+# Python's objects take up to twenty times their text: about so many bytes a list or table, and a value of one.
+_LIST, _VALUE = 100, 40
+MAX_MEMORY = 2 * 10**9
 
 
 def load_json(path: Path) -> Any:
@@ -21,7 +24,10 @@ def load_json(path: Path) -> Any:
             raise InputError(
                 f"{path}: is too large for key points ({size / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f})"
             )
-        return json.loads(path.read_text("utf-8-sig"), parse_constant=_refused)
+        text = path.read_text("utf-8-sig")
+        if _LIST * (text.count("[") + text.count("{")) + _VALUE * text.count(",") > MAX_MEMORY:
+            raise InputError(f"{path}: holds too many lists and values for key points")
+        return json.loads(text, parse_constant=_refused)
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply for key points") from None
     except json.JSONDecodeError as e:

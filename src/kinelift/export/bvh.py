@@ -7,6 +7,7 @@ with its default settings takes the numbers as metres and turns Y up to Z up.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,8 @@ MAX_BYTES = 256 * 2**20
 MAX_JOINTS = 1000
 # Joints times frames that a reader will pose; an hour at 60 frames per second has six million.
 MAX_POSED = 10_000_000
+# Nobody is so far from the origin, in any unit.
+FARTHEST = 1e7
 
 
 def write(take: Take, index: int, path: Path, fps: float | None) -> None:
@@ -156,6 +159,8 @@ def read_bvh(path: Path) -> Bvh:
     except ValueError as e:
         raise InputError(f"{path}: malformed BVH ({e})") from None
     angles, positions = _pose(parents, offsets, channels, rows)
+    if not np.abs(positions).max(initial=0) < FARTHEST:
+        raise InputError(f"{path}: malformed BVH (a joint is {FARTHEST:g} units away or more)")
     return Bvh(tuple(names), tuple(parents), offsets, frame_time, angles, positions)
 
 
@@ -209,14 +214,22 @@ def _read_motion(f: IO[str], n_channels: int) -> tuple[float, np.ndarray]:
     if frame_time[:2] != ["Frame", "Time:"] or len(frame_time) != 3 or not 0 < float(frame_time[2]) < 1e6:
         raise ValueError("expected 'Frame Time: SECONDS'")
     n = int(frames[1])
-    rows = np.loadtxt(islice((line for line in f if line.strip()), n + 1), ndmin=2, comments=None) if n else np.empty(0)
-    if n == 0:
-        rows = np.empty((0, n_channels))
+    lines = islice(_lines(f, 40 * n_channels + 1000), n + 1)
+    rows = np.loadtxt(lines, ndmin=2, comments=None) if n else np.empty((0, n_channels))
     if rows.shape != (n, n_channels):
         raise ValueError(f"expected {n} frames of {n_channels} numbers, got {rows.shape[0]} of {rows.shape[1]}")
     if not np.isfinite(rows).all():
         raise ValueError("a number is not finite")
     return float(frame_time[2]), rows
+
+
+def _lines(f: IO[str], longest: int) -> Iterator[str]:
+    """Lines that hold something. Raises ValueError for one too long for its numbers."""
+    while line := f.readline(longest):
+        if len(line) == longest:
+            raise ValueError("a line of more numbers than there are channels")
+        if line.strip():
+            yield line
 
 
 def _pose(

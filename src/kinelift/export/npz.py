@@ -20,12 +20,13 @@ from kinelift.camera import Camera
 from kinelift.errors import InputError, RecordError
 from kinelift.kinematics import motion_positions
 from kinelift.records import Motion, Pose2D, Take
+from kinelift.safe.npz import read_npz
 from kinelift.skeleton import SKELETONS, Skeleton, make_skeleton
 
 suffix = ".npz"
 
 FORMAT = "kinelift-motion/1"
-MAX_BYTES = 2 * 10**9
+MAX_BYTES = 10**9
 MAX_JOINTS = 1000
 MAX_META_CHARS = 10_000_000
 # How far `positions` may be from the forward kinematics of the rest of the file, metres.
@@ -142,7 +143,7 @@ def _take_id(camera: Camera, meta: dict[str, Any]) -> str:
 def load_motion(path: Path | str) -> Take:
     """The take of one person that a `motion.npz` holds: motion, camera, meta, and the 2D key points if it has them.
 
-    Raises `InputError` with one line for a file that is absent, malformed, inconsistent or over 2 GB.
+    Raises `InputError` with one line for a file that is absent, malformed, inconsistent or over 1 GB.
     """
     path = Path(path)
     arrays = _read_arrays(path)
@@ -153,48 +154,16 @@ def load_motion(path: Path | str) -> Take:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
-            if sum(i.file_size for i in archive.infolist()) > MAX_BYTES:
-                raise ValueError(f"it declares more than {MAX_BYTES / 1e9:g} GB")
-            if missing := sorted(set(_KEYS) - _OPTIONAL - set(members)):
-                raise ValueError(f"it has no {', '.join(missing)}")
-            return {n: _read_member(archive, members[n], n) for n in _KEYS if n in members}
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    # zipfile, zlib and NumPy answer a hostile file with nearly any exception; to the user each means the same.
-    except Exception as e:
-        reason = " ".join(str(e).split())[:200] or type(e).__name__
-        raise InputError(f"{path}: not a usable {FORMAT} file ({reason})") from None
-
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
-    """One array, its declared size checked against the bytes there are before any memory is taken for it."""
-    with archive.open(info) as f:
-        version = np.lib.format.read_magic(f)
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in readers:
-            raise ValueError(f"{name}: unknown array version {version}")
-        shape, fortran, dtype = readers[version](f)
-        kinds = {"f": "fiu", "i": "iu", "b": "b", "U": "U"}[_KEYS[name]]
-        if dtype.hasobject or dtype.kind not in kinds:
-            raise ValueError(f"{name}: unexpected type {dtype}")
-        count = math.prod(shape)
-        if min(shape, default=0) < 0 or count * dtype.itemsize > min(info.file_size, MAX_BYTES):
-            raise ValueError(f"{name}: declares {shape} {dtype}, more than it holds")
-        data = f.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize:
-        raise ValueError(f"{name}: is cut short")
-    array = np.frombuffer(data, dtype, count) if data else np.empty(0, dtype)
-    array = array.reshape(shape, order="F" if fortran else "C")
-    if dtype.kind == "b":
-        return array.view(np.uint8) != 0
-    if _KEYS[name] == "f":
-        bad = np.isinf(array) if name in _MAY_BE_NAN else ~np.isfinite(array)
-        if bad.any():
-            raise ValueError(f"{name}: expected finite numbers")
-    return array
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file")
+    problem = f"not a usable {FORMAT} file"
+    arrays = read_npz(path, problem, sorted(set(_KEYS) - _OPTIONAL), sorted(_OPTIONAL), MAX_BYTES)
+    for name, array in arrays.items():
+        if array.dtype.kind not in {"f": "fiu", "i": "iu", "b": "b", "U": "U"}[_KEYS[name]]:
+            raise InputError(f"{path}: {problem} ({name}: unexpected type {array.dtype})")
+        if _KEYS[name] == "f" and (np.isinf(array) if name in _MAY_BE_NAN else ~np.isfinite(array)).any():
+            raise InputError(f"{path}: {problem} ({name}: expected finite numbers)")
+    return arrays
 
 
 def _take(a: dict[str, np.ndarray]) -> Take:

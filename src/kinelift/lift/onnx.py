@@ -20,6 +20,7 @@ from kinelift.camera import Camera
 from kinelift.errors import InputError, UnknownNameError
 from kinelift.lift.temporal import lift_rays
 from kinelift.records import Lifted, Pose2D
+from kinelift.safe.onnx import open_network
 from kinelift.skeleton import BODY26, H36M17, Skeleton
 
 FORMAT = "kinelift-lifter/1"
@@ -77,20 +78,9 @@ class OnnxLifter:
     """A lifter read from an ONNX file. Raises `InputError` for a file that is none."""
 
     def __init__(self, path: Path, threads: int = 1):
-        import onnxruntime as ort
-
         self.path = Path(path)
         self.name = self.path.stem
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4
-        try:
-            weights = self.path.read_bytes()
-            self._session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
-        except OSError as e:
-            raise InputError(f"{path}: cannot be read ({e.strerror})") from None
-        except Exception:  # onnxruntime's own exception types are private
-            raise InputError(f"{path}: is no ONNX lifter (cannot be loaded by ONNX Runtime)") from None
+        self._session, weights = open_network(self.path, "is no ONNX lifter", threads)
         self._about = self._session.get_modelmeta().custom_metadata_map
         if self._about.get("format") != FORMAT:
             raise InputError(f"{path}: is no lifter: its metadata lacks format={FORMAT} (see docs, adding a lifter)")

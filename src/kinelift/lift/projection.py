@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from kinelift.camera import Camera
 from kinelift.errors import InputError, UnknownNameError
 from kinelift.lift.onnx import _filled
 from kinelift.records import Lifted, Pose2D
+from kinelift.safe.npz import read_npz
 from kinelift.skeleton import H36M17
 
 _JOINTS = len(H36M17)
@@ -131,13 +131,9 @@ def _written_activation(path: Path) -> str:
 
 def _read_layers(path: Path) -> tuple[list[tuple[np.ndarray, np.ndarray]], bool]:
     """Matrices (out, in) and biases (out,) of the four layers with batch norm folded in, and whether there was any."""
-    try:
-        arrays = _read_arrays(path)
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror})") from None
-    except Exception as e:  # zipfile, zlib and numpy's header reader raise a dozen types for broken files
-        reason = (str(e).splitlines() or [type(e).__name__])[0][:200]
-        raise InputError(f"{path}: cannot be read as a Chainer npz ({reason})") from None
+    names = [f"l{i}/{k}" for i in range(1, _LAYERS + 1) for k in "Wb"]
+    normed = [f"bn{i}/{k}" for i in range(1, _LAYERS) for k in _BATCH_NORM]
+    arrays = read_npz(path, "cannot be read as a Chainer npz", names, normed, _LARGEST_BYTES)
     width = len(arrays["l1/b"]) if arrays["l1/b"].ndim else 0
     if arrays["l4/b"].shape == (1,):
         raise InputError(f"{path}: holds a discriminator (one output); the generator's weights are wanted")
@@ -155,20 +151,6 @@ def _read_layers(path: Path) -> tuple[list[tuple[np.ndarray, np.ndarray]], bool]
             W, b = gain[:, None] * W, gain * (b - mean) + beta
         layers.append((W.astype(np.float32), b.astype(np.float32)))
     return layers, batch_norm
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays that a generator has, by Chainer's names. A file that unpacks to too much is not unpacked."""
-    names = [f"l{i}/{k}" for i in range(1, _LAYERS + 1) for k in "Wb"]
-    with zipfile.ZipFile(path) as packed:
-        size = sum(i.file_size for i in packed.infolist())
-    if size > _LARGEST_BYTES:
-        raise ValueError(f"unpacks to {size} bytes")
-    with np.load(path, allow_pickle=False) as data:
-        lacking = [n for n in names if n not in data.files]
-        if lacking:
-            raise ValueError(f"it lacks {', '.join(lacking)}")
-        return {n: data[n] for n in names + [n for n in data.files if n.startswith("bn") and n[4:] in _BATCH_NORM]}
 
 
 def _checked(path: Path, arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:

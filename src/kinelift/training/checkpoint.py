@@ -16,6 +16,7 @@ import numpy as np
 from kinelift.errors import InputError, MissingExtraError
 from kinelift.lift.onnx import FORMAT
 from kinelift.lift.rays import FEATURES, OPINION
+from kinelift.safe.onnx import open_network, read_onnx
 
 try:
     import onnx
@@ -58,9 +59,9 @@ def read_network(path: Path) -> Source:
     """The temporal network in a lifter file. Raises `InputError` for any other file."""
     foreign = f"{path}: cannot be trained on: only lifters that `kinelift train temporal` or `adapt` made can"
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror})") from None
+        model = onnx.load_model_from_string(read_onnx(path))
+    except InputError:
+        raise
     except Exception:  # protobuf's own exception types
         raise InputError(f"{path}: is no ONNX file") from None
     about = {p.key: p.value for p in model.metadata_props}
@@ -107,11 +108,7 @@ def _weights(graph: Any) -> dict[str, torch.Tensor]:
 
 def _difference(net: TemporalNet, path: Path, own: bool) -> float:
     """The largest difference between the answers of the network and of the file, for random input."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session, _ = open_network(path, "is no ONNX lifter")
     rng = np.random.default_rng(0)
     features = rng.normal(0, 0.5, (1, 70, FEATURES)).astype(np.float32)
     opinion = (rng.normal(0, 0.3, (1, 70, OPINION)) * own).astype(np.float32)

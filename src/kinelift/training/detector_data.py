@@ -7,7 +7,6 @@ person as the pipeline does. A folder holds shards of clips, one kind of motion 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,12 @@ from kinelift.errors import InputError, RecordError
 from kinelift.lift import mapped
 from kinelift.lift.rays import INPUT_JOINTS, input_joints
 from kinelift.records import Frame, Pose2D, _Record, frozen_array
+from kinelift.safe.npz import read_npz, reason
 from kinelift.skeleton import BODY26
 from kinelift.training.rendered import KINDS, Scene, random_scene
 
+# Of one shard, unpacked.
+_LARGEST = 2 * 10**9
 FORMAT = "kinelift-detector-data/1"
 CLIPS_PER_SHARD = 16
 # Fixed-point steps of the stored int16 numbers, and what stands for "not given".
@@ -274,11 +276,10 @@ def read_detector_data(path: Path) -> list[DetectorClip]:
 
 def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {k: data[k] for k in data.files}
+        arrays = read_npz(path, "cannot be read as detector data", limit=_LARGEST)
         about = json.loads(str(arrays.pop("about")))
-    except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as e:
-        raise InputError(f"{path}: cannot be read as detector data ({e})") from None
+    except (LookupError, RecursionError, ValueError) as e:
+        raise InputError(f"{path}: cannot be read as detector data ({reason(e)})") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise InputError(f"{path}: is not of the format {FORMAT}")
     return arrays, about
@@ -295,8 +296,8 @@ def _read(path: Path) -> list[DetectorClip]:
         ):
             raise InputError(f"{path}: lengths do not fit the arrays")
         return [_one(a, i, slice(end - n, end)) for i, (n, end) in enumerate(zip(a["lengths"], ends, strict=True))]
-    except (KeyError, IndexError, TypeError, ValueError) as e:
-        raise InputError(f"{path}: cannot be read as detector data ({e})") from None
+    except (ArithmeticError, LookupError, TypeError, ValueError) as e:
+        raise InputError(f"{path}: cannot be read as detector data ({reason(e)})") from None
 
 
 def _one(a: dict[str, np.ndarray], i: int, frames: slice) -> DetectorClip:

@@ -7,7 +7,6 @@ rest. A lifted pose that is turned and projected is judged by its likelihood her
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from kinelift import metrics
 from kinelift.errors import InputError, MissingExtraError
 from kinelift.lift.rays import INPUT_JOINTS
+from kinelift.safe.npz import read_npy, read_npz, reason
 from kinelift.skeleton import BODY26
 
 try:
@@ -47,15 +47,9 @@ def read_mpii(path: Path) -> np.ndarray:
 
     Hips are moved inwards to the joints' centres. Raises `InputError`.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read as an .npy file of poses ({e})") from None
-    except (EOFError, ValueError, zipfile.BadZipFile):  # NumPy's words advise to unpickle it
-        raise InputError(f"{path}: cannot be read as an .npy file of poses (it is no array of numbers)") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] != 2 * len(_FILE_JOINTS):
-        shape = getattr(array, "shape", "an archive")
-        raise InputError(f"{path}: expected poses (N, {2 * len(_FILE_JOINTS)}), got {shape}")
+    array = read_npy(path, "cannot be read as an .npy file of poses")
+    if array.ndim != 2 or array.shape[1] != 2 * len(_FILE_JOINTS):
+        raise InputError(f"{path}: expected poses (N, {2 * len(_FILE_JOINTS)}), got {array.shape}")
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise InputError(f"{path}: expected finite numbers; leave out poses with missing joints")
     if len(array) < 2:
@@ -232,15 +226,13 @@ def save_prior(prior: PosePrior, path: Path) -> None:
 def load_prior(path: Path) -> PosePrior:
     """A prior that `save_prior` wrote. Raises `InputError`."""
     try:
-        with np.load(path, allow_pickle=False) as data:
-            if str(data.get("format", "")) != FORMAT:
-                raise InputError(f"{path}: is no pose prior ({FORMAT})")
-            state = {k: torch.from_numpy(data[k]) for k in data.files if k != "format"}
+        data = read_npz(path, "cannot be read as a pose prior")
+        if str(data.pop("format", "")) != FORMAT:
+            raise InputError(f"{path}: is no pose prior ({FORMAT})")
+        state = {k: torch.from_numpy(a) for k, a in data.items()}
         layers = len({k.split(".")[1] for k in state if k.startswith("couplings.")})
         prior = PosePrior(state["basis"].shape[1], len(state["couplings.0.inner.bias"]), layers)
         prior.load_state_dict(state)
-    except (OSError, EOFError, KeyError, AttributeError, TypeError, ValueError, IndexError, RuntimeError) as e:
-        raise InputError(f"{path}: cannot be read as a pose prior ({str(e).splitlines()[0][:120]})") from None
-    except zipfile.BadZipFile as e:
-        raise InputError(f"{path}: cannot be read as a pose prior ({e})") from None
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as e:
+        raise InputError(f"{path}: cannot be read as a pose prior ({reason(e)})") from None
     return prior.eval().requires_grad_(False)

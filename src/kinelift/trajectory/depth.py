@@ -16,7 +16,7 @@ import numpy as np
 
 from kinelift.errors import InputError, RecordError
 from kinelift.records import Frame, Pose2D, _Record, frozen_array
-from kinelift.trajectory.onnx_file import origin, read_onnx
+from kinelift.safe.onnx import open_network, origin
 
 # Depth Anything: sides are multiples of its patch, with about as many pixels as in its training.
 _PATCH, _PIXELS = 14, 518 * 518
@@ -79,17 +79,8 @@ class DepthNetwork:
     """
 
     def __init__(self, path: str | Path, threads: int = 1):
-        import onnxruntime as ort
-
         self.path = Path(path)
-        weights = read_onnx(self.path)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4
-        try:
-            self._session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
-        except Exception:  # onnxruntime's own exception types are private
-            raise InputError(f"{self.path}: cannot be loaded by ONNX Runtime") from None
+        self._session, weights = open_network(self.path, "is no depth network", threads)
         self.layout = _layout(self._session, weights)
         if self.layout is None:
             raise InputError(f"{self.path}: is no depth network known here: {_told(self._session)}; {_ACCEPTED}")

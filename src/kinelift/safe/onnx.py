@@ -1,17 +1,25 @@
-"""What an ONNX file says of itself, read from its bytes before any runtime sees it: weights outside the file, and which
-operator an output comes from.
+"""Networks of strangers in ONNX: checked before any runtime sees them, then opened with a bound on memory.
 
-Protocol buffers are walked field by field (onnx.proto3's numbers); large tensors are stepped over, never copied.
+A network cannot reach files, the net or other code of the machine, if its weights are in the file itself. What it could
+do is to loop for ever or to ask for terabytes: operators that repeat are refused, and memory has a limit. Protocol
+buffers are walked field by field (onnx.proto3's numbers); large tensors are stepped over, never copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from kinelift.errors import InputError
 
 _LARGEST = 1_500_000_000
+# Bytes that all networks of a process may hold and work in; the largest known here needs three gigabytes.
+MAX_MEMORY = 8 * 2**30
+# Operators that run a graph again and again, as often as they please.
+_REPEATING = {"Loop", "Scan", "SequenceMap"}
 _DEEPEST = 8
 # Field numbers of onnx.proto3.
 _GRAPH = 7  # of a model
@@ -33,13 +41,43 @@ def read_onnx(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({e.strerror})") from None
     try:
         model = memoryview(data)
-        outside = any(_external(g) for g in _under(model, _GRAPH))
-        outside |= any(_external(f, _FUNCTION_NODES) for f in _under(model, _FUNCTIONS))
+        fault = next((f for g in _under(model, _GRAPH) if (f := _fault(g))), None)
+        fault = fault or next((f for g in _under(model, _FUNCTIONS) if (f := _fault(g, _FUNCTION_NODES))), None)
     except (IndexError, ValueError):
         raise InputError(f"{path}: is no ONNX file") from None
-    if outside:
-        raise InputError(f"{path}: keeps its weights in another file; save it as one (onnx.save with all in the model)")
+    if fault:
+        raise InputError(f"{path}: {fault}")
     return data
+
+
+def open_network(
+    path: Path, problem: str, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> tuple[Any, bytes]:
+    """An ONNX Runtime session of a file, and its bytes. Raises `InputError`, "PATH: PROBLEM (reason)"."""
+    import onnxruntime as ort
+
+    data = read_onnx(path)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4
+    _limit_memory()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    try:
+        return ort.InferenceSession(data, options, providers=list(providers)), data
+    except Exception as e:  # ONNX Runtime's own exceptions share no base class
+        said = (str(e).splitlines() or [type(e).__name__])[0][:120]
+        raise InputError(f"{path}: {problem} (ONNX Runtime: {said})") from None
+
+
+@functools.cache
+def _limit_memory() -> None:
+    """Give the process's networks one arena of `MAX_MEMORY`, if the program around us has not given them another."""
+    import onnxruntime as ort
+
+    kind = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    place = ort.OrtMemoryInfo("Cpu", kind, 0, ort.OrtMemType.DEFAULT)
+    with contextlib.suppress(Exception):  # ONNX Runtime's own exceptions share no base class
+        ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": MAX_MEMORY}))
 
 
 def origin(data: bytes, output: str) -> str:
@@ -58,14 +96,16 @@ def origin(data: bytes, output: str) -> str:
     return ""
 
 
-def _external(graph: memoryview, nodes: int = _NODES, depth: int = 0) -> bool:
-    """Whether any tensor of a graph, or of graphs inside its `nodes`, lies outside the file."""
+def _fault(graph: memoryview, nodes: int = _NODES, depth: int = 0) -> str | None:
+    """Why a graph, or one inside its `nodes`, is not run (tensors outside the file, operators that repeat), or None."""
     if depth > _DEEPEST:
         raise ValueError("nested too deep")
     tensors = list(_under(graph, _TENSORS)) if nodes == _NODES else []
     for sparse in _under(graph, _SPARSE):
         tensors += [*_under(sparse, 1), *_under(sparse, 2)]
     for node in _under(graph, nodes):
+        if repeating := {_text(v) for v in _under(node, _OP)} & _REPEATING:
+            return f"has the operator {repeating.pop()}, which is not run: export it without loops"
         for attribute in _under(node, _ATTRIBUTES):
             for number, value in _fields(attribute):
                 if isinstance(value, int):
@@ -74,9 +114,11 @@ def _external(graph: memoryview, nodes: int = _NODES, depth: int = 0) -> bool:
                     tensors.append(value)
                 elif number in (22, 23):
                     tensors += [*_under(value, 1), *_under(value, 2)]
-                elif number in (6, 11) and _external(value, depth=depth + 1):
-                    return True
-    return any(n == _EXTERNAL or (n == _LOCATION and v == 1) for t in tensors for n, v in _fields(t))
+                elif number in (6, 11) and (fault := _fault(value, depth=depth + 1)):
+                    return fault
+    if any(n == _EXTERNAL or (n == _LOCATION and v == 1) for t in tensors for n, v in _fields(t)):
+        return "keeps its weights in another file; save it as one (onnx.save with all in the model)"
+    return None
 
 
 def _under(message: memoryview, number: int) -> Iterator[memoryview]:
