@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import struct
 import zlib
@@ -53,9 +52,10 @@ def write_glb(rig: SkinnedRig, path: Path, extension: dict[str, Any] | None = No
         normals = s.normals / np.linalg.norm(s.normals, axis=-1, keepdims=True)
         attributes = {
             "POSITION": add(s.positions, "VEC3", 5126, 34962, True), "NORMAL": add(normals, "VEC3", 5126, 34962),
-            "TEXCOORD_0": add(s.positions[:, :2] * 3, "VEC2", 5126, 34962),
             "JOINTS_0": add(s.joints, "VEC4", 5121, 34962), "WEIGHTS_0": add(s.weights, "VEC4", 5126, 34962),
         }  # fmt: skip
+        if material == "shirt":
+            attributes["TEXCOORD_0"] = add(s.positions[:, :2] * 3, "VEC2", 5126, 34962)
         indices = add(s.triangles.reshape(-1), "SCALAR", 5123, 34963)
         primitives.append({"attributes": attributes, "indices": indices, "material": k})
     bind = np.zeros((len(rig.bones), 4, 4))
@@ -64,6 +64,11 @@ def write_glb(rig: SkinnedRig, path: Path, extension: dict[str, Any] | None = No
     inverse = np.linalg.inv(bind)
     inverse[:, 3] = [0, 0, 0, 1]
     matrices = add(inverse.transpose(0, 2, 1).reshape(-1, 16), "MAT4", 5126)
+    png = _checks()
+    blob.extend(bytes(-len(blob) % 4))
+    views.append({"buffer": 0, "byteOffset": len(blob), "byteLength": len(png)})
+    picture = len(views) - 1
+    blob.extend(png)
     gltf: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "tests/rigs.py"},
         "scene": 0,
@@ -73,7 +78,7 @@ def write_glb(rig: SkinnedRig, path: Path, extension: dict[str, Any] | None = No
         "skins": [{"joints": list(range(len(rig.bones))), "inverseBindMatrices": matrices}],
         "materials": materials,
         "textures": [{"source": 0}],
-        "images": [{"name": "checks", "uri": "data:image/png;base64," + base64.b64encode(_checks()).decode()}],
+        "images": [{"name": "checks", "mimeType": "image/png", "bufferView": picture}],
         "accessors": accessors,
         "bufferViews": views,
     }

@@ -159,7 +159,7 @@ def mixamo() -> SkinnedRig:
 def vrm() -> SkinnedRig:
     """A chibi of about a metre, arms straight out."""
     offsets = sized(reference_offsets(1.15), legs=0.55, arms=0.62, shoulders=0.8, hips=1.0)
-    return replace(_character(VRM, offsets, head=1.7), humanoid=HUMANOID)
+    return replace(_character(VRM, offsets, head=2.1), humanoid=HUMANOID)
 
 
 def unreal() -> SkinnedRig:

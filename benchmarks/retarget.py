@@ -1,0 +1,248 @@
+"""Retargeting: how much feet slide and sink on three characters of very different proportions, against the source.
+
+    python benchmarks/retarget.py [motion.npz ...] [--motions sample,walk,...] [--mocap cmu.npz] [--picture OUT.png]
+
+Motions: the bundled clip as kinelift solves it from its pixels ("sample") and as it truly is ("sample truth": a walk, a
+turn, a squat), generated actions, held-out CMU clips with `--mocap`, and any motion.npz given. The characters are those
+of tests/rigs.py, written as GLB with the animation in it; a small player of its own (tests/gltf_player.py) poses the
+file's skin, and what is measured are points of the skin: heel and ball where the source has them, and all of the shoe.
+
+Sliding is the mean horizontal step of heel and ball while they are in contact, mm a frame of 30 per second; sinking
+their mean depth under the floor; "deepest" the deepest point of the shoe in any frame. The bar is the source + 20 %, as
+seen (mm on that character) and at the source's size (times source leg / character's leg), and not under 0.1 mm. Jitter
+is of the limbs' joints at the source's size; "jump" how high the lowest sole gets there, where the source jumps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+import kinelift
+from _protocol import cmu_action, pieces, seeded, touching, with_face_and_hands
+from kinelift import metrics
+from kinelift.cleanup.rig import first_rotations
+from kinelift.datasets.mocap import SOLES, read_mocap
+from kinelift.kinematics import (
+    bone_lengths,
+    continuous_quats,
+    matrix_to_quat,
+    motion_positions,
+    reference_offsets,
+)
+from kinelift.records import Motion
+from kinelift.render.sample_motion import sample_motion
+from kinelift.retarget import read_character, retarget, write_character
+from kinelift.skeleton import BODY26
+from kinelift.training.actions import generate_named_actions
+from kinelift.training.rendered import with_trunk
+from kinelift.training.temporal import held_out
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from gltf_player import Player  # noqa: E402
+from judges import run_python  # noqa: E402
+from rig_files import write_glb, write_vrm  # noqa: E402
+from rigs import RIGS, SkinnedRig  # noqa: E402
+
+FPS = 30.0
+ACTIONS = ("walk", "side_steps", "run", "squat", "jump", "sit", "lunge", "kick")
+MADE_S = 5.0
+CMU = ("walk", "run", "jump", "dance")
+MORE, LEAST_MM = 1.2, 0.1
+LIMBS = metrics.LIMBS
+
+
+@dataclass(frozen=True, eq=False)
+class Feet:
+    """What one body does: mm, at its own size.
+
+    Attributes:
+        slide, sink, deepest, jitter: As above; the source's deepest is of its sole points.
+        flight_m: Height of the highest jump, NaN without one.
+        leg_m: Hip to ankle.
+    """
+
+    slide: float
+    sink: float
+    deepest: float
+    jitter: float
+    flight_m: float
+    leg_m: float
+
+
+def motion_of(p: np.ndarray, contact: np.ndarray) -> Motion:
+    """Positions (T, 26, 3) at 30 fps as rotations of one rig, whose bones are the clip's mean."""
+    p = with_trunk(p)
+    rest = reference_offsets()
+    length = np.linalg.norm(rest, axis=-1)
+    ratio = np.where(length > 0, np.nanmean(bone_lengths(BODY26, p), 0) / np.maximum(length, 1e-9), 0)
+    ratio = np.where(np.isfinite(ratio), ratio, np.nanmedian(ratio))
+    n = len(p)
+    return Motion(
+        BODY26, rest * ratio[:, None], continuous_quats(matrix_to_quat(first_rotations(p))), p[:, 0],
+        contact.astype(float), np.array(SOLES), np.ones(n, bool), np.zeros((n, 26)), np.arange(n) / FPS,
+    )  # fmt: skip
+
+
+def made(action: str) -> Motion:
+    p, contact, _ = generate_named_actions(seeded("retarget", action), 1, round(MADE_S * FPS), only=action)
+    return motion_of(p[0].astype(float), contact[0] > 0.5)
+
+
+def mocap(path: Path) -> dict[str, Callable[[], Motion]]:
+    """The longest path of each action in the CMU clips that training holds out."""
+
+    def way(p: np.ndarray) -> float:
+        return metrics.path_length(p[:, 0])
+
+    found: dict[str, np.ndarray] = {}
+    for clip in (c for c in read_mocap(path) if held_out(c)):
+        action = cmu_action(clip.name)
+        for p in pieces(clip):
+            if action in CMU and way(p) > (way(found[action]) if action in found else 0):
+                found[action] = p
+    return {
+        f"CMU {a}": lambda p=p, a=a: motion_of(with_face_and_hands(p, seeded("retarget", a)), touching(p[:, SOLES]))
+        for a, p in sorted(found.items())
+    }
+
+
+def solved_sample() -> Motion:
+    return kinelift.animate(str(files("kinelift") / "assets" / "sample.mp4")).motions[0]
+
+
+def of_source(motion: Motion) -> Feet:
+    p = motion_positions(motion)
+    leg = np.linalg.norm(motion.offsets[BODY26.indices("left_knee", "left_ankle")], axis=-1).sum()
+    return measured(p[:, SOLES], p[:, SOLES], p[:, BODY26.indices(*LIMBS)], contacts(motion), motion.fps, float(leg))
+
+
+def contacts(motion: Motion) -> np.ndarray:
+    order = [motion.contact_joints.tolist().index(j) for j in SOLES]
+    return motion.contacts[:, order]
+
+
+def measured(
+    soles: np.ndarray, shoe: np.ndarray, limbs: np.ndarray, contact: np.ndarray, fps: float, leg_m: float
+) -> Feet:
+    flown = metrics.flights(soles, fps, contact, least_m=0.1 * leg_m / 0.85)
+    height = max((metrics.flight_height(soles, s) for s in flown), default=float("nan"))
+    return Feet(
+        metrics.foot_sliding(soles, contact, fps), metrics.penetration(soles), float(-1000 * shoe[..., 1].min()),
+        metrics.jitter(limbs, fps), height, leg_m,
+    )  # fmt: skip
+
+
+def sole_points(rig: SkinnedRig, player: Player) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the skin: heel and ball of both feet, nearest to where the standard body has them, and all shoes.
+
+    The heel moves with the foot's bone, the ball with the toes': skin between the two is bent by neither alone.
+    """
+    rest = player.skinned(player.matrices())[0]
+    at = dict(zip(rig.bones, rig.positions, strict=True))
+    sole = rest[:, 1] < 0.1 * at[rig.joints["left_ankle"]][1]
+    _, nodes, weights = player.skin()
+    chosen = []
+    for side in ("left", "right"):
+        ankle, toe = at[rig.joints[f"{side}_ankle"]], at[rig.joints[f"{side}_toe"]]
+        for joint, along in (("ankle", -0.028 / 0.085), ("toe", 1.0)):
+            bone = player.names.index(rig.joints[f"{side}_{joint}"])
+            own = np.flatnonzero(sole & ((weights * (nodes == bone)).sum(1) > 0.95))
+            spot = (ankle + along * (toe - ankle)) * [1, 0, 1]
+            chosen.append(own[np.linalg.norm(rest[own] - spot, axis=-1).argmin()])
+    under = rest[:, 1] < at[rig.joints["left_ankle"]][1]
+    return np.array(chosen), np.flatnonzero(under)
+
+
+def of_rig(rig: SkinnedRig, path: Path, motion: Motion) -> Feet:
+    """The animated file, played at the motion's times."""
+    player = Player(path)
+    world = player.matrices(motion.times - motion.times[0])
+    points, shoe = sole_points(rig, player)
+    limbs = world[..., :3, 3][:, [player.names.index(rig.joints[j]) for j in LIMBS]]
+    soles, whole = player.skinned(world, points), player.skinned(world, shoe)
+    return measured(soles, whole, limbs, contacts(motion), motion.fps, rig.leg_m)
+
+
+def animated(name: str, motion: Motion, folder: Path) -> tuple[SkinnedRig, Path]:
+    """A character of tests/rigs.py as a user brings it, and its file with the motion."""
+    rig = RIGS[name]()
+    suffix = ".vrm" if rig.humanoid else ".glb"
+    given, out = folder / f"{name}{suffix}", folder / f"{name}_moved{suffix}"
+    (write_vrm if rig.humanoid else write_glb)(rig, given)
+    character = read_character(given)
+    write_character(character, retarget(motion, character), out)
+    return rig, out
+
+
+def row(motion: str, rig: str, own: Feet, source: Feet) -> tuple[list[str], bool]:
+    size = source.leg_m / own.leg_m
+    bars = [max(MORE * v, LEAST_MM) for v in (source.slide, source.sink)]
+    fine = all(v * max(1, size) <= bar for v, bar in zip((own.slide, own.sink), bars, strict=True))
+    jump = "" if np.isnan(source.flight_m) else f"{100 * size * own.flight_m / source.flight_m:.0f} %"
+    cells = [motion, rig, f"{own.leg_m:.2f}", f"{own.slide:.2f}", f"{own.slide * size:.2f}", f"{source.slide:.2f}"]
+    cells += [f"{own.sink:.2f}", f"{source.sink:.2f}", f"{own.deepest:.1f}", f"{own.jitter * size:.1f}"]
+    return [*cells, f"{source.jitter:.1f}", jump, "yes" if fine else "**no**"], fine
+
+
+HEADER = ["motion", "rig", "leg m", "slide mm", "at source's size", "source", "sink mm", "source", "deepest mm"]
+HEADER += ["jitter", "source", "jump", "within"]
+
+
+def table(rows: list[list[str]]) -> str:
+    """Markdown."""
+    lines = [f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER)]
+    return "\n".join(lines + [f"| {' | '.join(r)} |" for r in rows])
+
+
+def picture(paths: list[Path], seconds: float, out: Path) -> None:
+    """The characters side by side on a grid of metres, by Blender."""
+    python = os.environ.get("KINELIFT_BLENDER_PYTHON") or str(ROOT / ".venv-blender" / "bin" / "python")
+    job = {"path": str(out.resolve()), "width": 960, "height": 540, "fps": 30, "samples": 32, "azimuth_deg": 40}
+    job |= {"far_m": 7.0, "step_m": 1.7, "columns": [{"file": str(p), "seconds": [seconds]} for p in paths]}
+    where = paths[0].with_name("picture.json")
+    where.write_text(json.dumps(job))
+    run_python("render_rigs.py", where, python=python)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="*", help="motion.npz of your own")
+    parser.add_argument("--motions", default="sample,sample truth," + ",".join(ACTIONS))
+    parser.add_argument("--mocap", type=Path, help="cmu.npz: held-out clips too")
+    parser.add_argument("--picture", type=Path, help="PNG of the three characters, by Blender, in the first motion")
+    parser.add_argument("--at", type=float, default=1.4, help="the picture's moment, seconds")
+    args = parser.parse_args()
+    motions: dict[str, Callable[[], Motion]] = {"sample": solved_sample, "sample truth": sample_motion}
+    motions |= {a: lambda a=a: made(a) for a in ACTIONS}
+    motions = {k: motions[k] for k in args.motions.split(",") if k}
+    motions |= {f.stem: lambda f=f: kinelift.load_motion(f).motions[0] for f in args.files}
+    motions |= mocap(args.mocap) if args.mocap else {}
+    rows, passed = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for k, (name, get) in enumerate(motions.items()):
+            motion = get()
+            source = of_source(motion)
+            made_here = {rig: animated(rig, motion, Path(folder)) for rig in RIGS}
+            for rig, (skinned, path) in made_here.items():
+                cells, fine = row(name, rig, of_rig(skinned, path, motion), source)
+                rows.append(cells)
+                passed.append(fine)
+            if args.picture and k == 0:
+                picture([path for _, path in made_here.values()], args.at, args.picture)
+    print(table(rows))
+    print(f"\n{sum(passed)} of {len(passed)} within the source + 20 %")
+
+
+if __name__ == "__main__":
+    main()
