@@ -80,6 +80,7 @@ def animate(
     fps: Annotated[float | None, typer.Option(help="Frame rate: of key point files, and of BVH and GLB out")] = None,
     image_size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT of a key point file's pictures")] = None,
     pages: Annotated[bool, typer.Option(help="Write report.html and view.html")] = True,
+    mp4: Annotated[bool, typer.Option("--mp4", help="Also view.mp4: overlay and two views in one video")] = False,
     threads: Annotated[int, typer.Option(help="Threads of the lifter and the solve")] = 1,
 ) -> None:
     """Turn a video into a world-space animation (npz, BVH, GLB, CSV) and a report."""
@@ -99,7 +100,7 @@ def animate(
     with OutputFolder(out) as folder, Progress() as progress:
         take = run(source, options, progress)
         progress("export", 0, len(names))
-        _write(take, folder, names, fps, Path(source), pages)
+        _write(take, folder, names, fps, Path(source), pages, mp4)
         progress("export", len(names), len(names))
         written = folder.publish()
     _summary(take, written)
@@ -115,19 +116,24 @@ def _source(input: str | None, sample: bool) -> str:
     return str(sample_path() if sample else input)
 
 
-def _write(take: Any, folder: OutputFolder, names: list[str], fps: float | None, source: Path, pages: bool) -> None:
+def _write(
+    take: Any, folder: OutputFolder, names: list[str], fps: float | None, source: Path, pages: bool, mp4: bool
+) -> None:
     from kinelift.export import EXPORTERS, export
+    from kinelift.pipeline import has_pictures
+    from kinelift.viewer import film
+    from kinelift.viewer import view as page
 
     for name in names:
         export(take, folder.part / f"motion{EXPORTERS[name].suffix}", None if name in ("npz", "csv", "vmd") else fps)
     (folder.part / "report.json").write_text(json.dumps(take.report, indent=2) + "\n")
+    shown: Path | Literal[False] = source if has_pictures(source) and source.is_file() else False
+    if mp4:
+        film(take, folder.part / "view.mp4", shown)
     if pages:
-        from kinelift.pipeline import has_pictures
         from kinelift.report.page import write_report
-        from kinelift.viewer import view as page
 
         write_report(take, folder.part)
-        shown: Path | Literal[False] = source if has_pictures(source) and source.is_file() else False
         page(take, folder.part / "view.html", shown, home=folder.path)
 
 

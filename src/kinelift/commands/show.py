@@ -26,8 +26,21 @@ def view(
     if no_video and (video is not None or embed_video):
         raise InputError("--no-video does not go with --video or --embed-video")
     page = out or (source if source.is_dir() else source.parent) / "view.html"
-    shown: Path | Literal[False] | None = False if no_video else video
+    shown: Path | Literal[False] | None = False if no_video else video or _found(source, page)
     with Progress() as progress:
         typer.echo(f"wrote {run(source, page, shown, embed_video, progress=progress)}")
         if mp4:
             typer.echo(f"wrote {film(source, page.with_suffix('.mp4'), shown, progress=progress)}")
+
+
+def _found(source: Path, page: Path) -> Path | Literal[False]:
+    from kinelift.viewer.takes import find_video, read_people
+
+    people = read_people(source)
+    name = people[0].meta.get("input")
+    found = find_video(people, source, page)
+    if found is None and name:
+        typer.echo(
+            f"note: {Path(str(name)).name} is not beside the motion: no video shown; give --video FILE", err=True
+        )
+    return found or False

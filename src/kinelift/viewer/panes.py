@@ -82,13 +82,12 @@ class View:
         K = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
         self.camera = Camera(K, R, -R @ eye, size, np.zeros(5))
         self._reach = float(np.abs(box).max()) + _MARGIN
+        self._ground: tuple[np.ndarray, np.ndarray] | None = None
 
     def picture(self, moments: Sequence[Moment], middle: np.ndarray) -> np.ndarray:
         """(height, width, 3) uint8 RGB of the people at one time, `middle` (3,) of the floor in the box's middle."""
         here = [Moment(m.motion, m.positions - middle, m.frame) for m in moments]
-        canvas = np.empty((self.size[1], self.size[0], 3), np.uint8)
-        canvas[:] = _BACK
-        self._draw_floor(canvas, middle)
+        canvas = self._floor(middle)
         for m in here:
             self._draw_path(canvas, m)
             flat = m.positions[m.frame] * [1, 0, 1]
@@ -101,20 +100,31 @@ class View:
             self._draw_head(canvas, m)
         return canvas
 
-    def _draw_floor(self, canvas: np.ndarray, middle: np.ndarray) -> None:
-        """Squares of the world's floor, fading towards the edge."""
+    def _floor(self, middle: np.ndarray) -> np.ndarray:
+        """A new picture of the world's floor in squares that fade towards the edge; drawn again where it glides."""
+        if self._ground is None or not np.array_equal(self._ground[0], middle):
+            canvas = np.empty((self.size[1], self.size[0], 3), np.uint8)
+            canvas[:] = _BACK
+            lines = self._grid(middle)
+            xy = self.camera.project(lines.reshape(-1, 3)).reshape(*lines.shape[:2], 2)
+            fade = np.clip(1.3 - 1.3 * (np.linalg.norm(lines, axis=-1) / self._reach) ** 2, 0, 1)
+            fade = (fade[:, 1:] + fade[:, :-1]) / 2
+            ends = np.nan_to_num(np.round(np.clip(xy, -1e5, 1e5) * 2**_SUB)).astype(int).tolist()
+            colors = (np.array(_BACK) + fade[..., None] * (np.array(_GRID) - _BACK)).tolist()
+            for k, i in np.argwhere((fade > 0) & np.isfinite(xy[:, 1:] + xy[:, :-1]).all(-1)).tolist():
+                cv2.line(canvas, ends[k][i], ends[k][i + 1], colors[k][i], 1, cv2.LINE_AA, _SUB)
+            self._ground = (middle, canvas)
+        return self._ground[1].copy()
+
+    def _grid(self, middle: np.ndarray) -> np.ndarray:
+        """(lines, 17, 3) points of the squares' lines about the middle, metres."""
         count = int(np.ceil(self._reach / _SQUARE))
         steps = np.linspace(-self._reach, self._reach, 17)
-        for axis, other in ((0, 2), (2, 0)):
-            start = -(middle[axis] % _SQUARE)
-            for at in start + _SQUARE * np.arange(-count, count + 2):
-                points = np.zeros((len(steps), 3))
-                points[:, axis], points[:, other] = at, steps
-                xy = self.camera.project(points)
-                fade = np.clip(1.3 - 1.3 * (np.linalg.norm(points, axis=1) / self._reach) ** 2, 0, 1)
-                for i in np.flatnonzero((fade[1:] + fade[:-1] > 0) & np.isfinite(xy[1:] + xy[:-1]).all(1)):
-                    color = np.array(_BACK) + (fade[i] + fade[i + 1]) / 2 * (np.array(_GRID) - _BACK)
-                    _line(canvas, xy[i], xy[i + 1], 1, tuple(color.tolist()))
+        lines = np.zeros((2, 2 * count + 2, len(steps), 3))
+        for k, (axis, other) in enumerate(((0, 2), (2, 0))):
+            lines[k, ..., axis] = (_SQUARE * np.arange(-count, count + 2) - middle[axis] % _SQUARE)[:, None]
+            lines[k, ..., other] = steps
+        return lines.reshape(-1, len(steps), 3)
 
     def _draw_path(self, canvas: np.ndarray, m: Moment) -> None:
         xy = self.camera.project(m.positions[: m.frame + 1, 0] * [1, 0, 1])
