@@ -7,27 +7,12 @@ legs reach. What is left, a leg bends to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 # How far from a stance its correction reaches, seconds.
 _SMOOTH_S = 0.12
 _STEP_WEIGHT, _HEIGHT_WEIGHT, _FLOOR_WEIGHT = 3000.0, 1000.0, 1000.0
 _ROUNDS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Soles:
-    """A foot's points on the ground at rest, metres from its ankle.
-
-    Attributes:
-        heel, ball, tip: (3,) each.
-    """
-
-    heel: np.ndarray
-    ball: np.ndarray
-    tip: np.ndarray
 
 
 def support_heights(soles: np.ndarray, contact: np.ndarray, size: float) -> np.ndarray:
@@ -128,8 +113,7 @@ def pelvis_height(
     `least` (T,) is what it must be raised by at least, for what else would be under the floor. Smooth in time.
     """
     level = np.linalg.norm((hips - ankles)[..., ::2], axis=-1)
-    most = ankles[..., 1] + np.sqrt(np.maximum(reach**2 - level**2, 0)) - hips[..., 1]
-    most = np.where(level < reach, most, 0).min(1)
+    most = (ankles[..., 1] + np.sqrt(np.maximum(reach**2 - level**2, 0)) - hips[..., 1]).min(1)
     least = np.full(len(times), -np.inf) if least is None else least
     loose, pressed, out = np.ones(len(times)), np.zeros(len(times)), np.zeros(len(times))
     for _ in range(_ROUNDS):

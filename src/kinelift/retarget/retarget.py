@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from kinelift.errors import InputError
@@ -11,21 +13,21 @@ from kinelift.kinematics import (
     continuous_quats,
     forward_kinematics,
     matrix_to_quat,
-    motion_positions,
     quat_to_matrix,
-    rotvec_to_matrix,
 )
-from kinelift.records import Motion
+from kinelift.records import CONTACT_JOINTS, Motion
 from kinelift.retarget.animation import Animation
 from kinelift.retarget.character import Character
-from kinelift.retarget.feet import Soles, pelvis_height, planted, support_heights
+from kinelift.retarget.feet import pelvis_height, planted, support_heights
 from kinelift.retarget.legs import bent_leg
 from kinelift.retarget.names import SIDES
+from kinelift.retarget.soles import Soles, soles_of
 from kinelift.retarget.transfer import Puppet, carried, puppet
 from kinelift.skeleton import BODY26
 
 # The leg is never longer than this share of its bones, but where the source's is.
-_STRETCHED = 0.985
+_STRETCHED, _LONGEST = 0.985, 0.9995
+_SOLES = BODY26.indices(*CONTACT_JOINTS)
 _LEG = ("upper_leg", "lower_leg", "foot")
 # Seconds over which the path is averaged that `in_place` takes out.
 _STRIDE_S = 0.4
@@ -44,20 +46,51 @@ def retarget(motion: Motion, character: Character, in_place: bool = False, fps: 
     if fps is not None:
         motion, _ = at_constant_rate(motion, fps)
     doll = puppet(character)
-    local = quat_to_matrix(motion.rotations)
-    place, turned = forward_kinematics(BODY26, motion.offsets, local, motion.root)
-    turns = carried(turned, motion.offsets, doll)
-    size = leg_length(doll) / source_leg_length(motion.offsets)
-    root = _over(doll, turns, size * motion.root)
-    points = {s: soles_of(doll, s) for s in SIDES}
-    soles = place[:, BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")]
-    contact = _sole_contacts(motion)
-    support = size * support_heights(soles, contact, size)
-    turns, root, feet = _replanted(motion, doll, turns, root, turned, contact, support, points)
+    source = _source(motion, leg_length(doll))
+    turns = carried(source.turned, motion.offsets, doll)
+    points = tuple(soles_of(doll, character, s) for s in SIDES)
+    turns, root, feet = _replanted(source, doll, turns, points)
     if in_place:
         away = _walked(motion.times, root)
         root, feet = root - away, feet - away[:, None]
-    return _animation(character, doll, turns, root, motion.times - motion.times[0], contact, feet)
+    return _animation(character, doll, turns, root, motion.times - motion.times[0], source.contact, feet)
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A motion as a character of other size needs it.
+
+    Attributes:
+        times: (T,) seconds.
+        turned: (T, 26, 3, 3) rotations in the world.
+        middle: (T, 3) middle of the hip joints, metres of the character.
+        stretched: (T, 2) left and right leg's length as a share of its bones.
+        contact, support: (T, 4) of left heel, left toe, right heel, right toe; metres of the character.
+    """
+
+    times: np.ndarray
+    turned: np.ndarray
+    middle: np.ndarray
+    stretched: np.ndarray
+    contact: np.ndarray
+    support: np.ndarray
+
+
+def _source(motion: Motion, leg_m: float) -> _Source:
+    place, turned = forward_kinematics(BODY26, motion.offsets, quat_to_matrix(motion.rotations), motion.root)
+    size = leg_m / source_leg_length(motion.offsets)
+    contact = _sole_contacts(motion)
+    legs = np.array([BODY26.indices(f"{s}_hip", f"{s}_knee", f"{s}_ankle") for s in SIDES])
+    far = np.linalg.norm(place[:, legs[:, 0]] - place[:, legs[:, 2]], axis=-1)
+    bones = np.linalg.norm(motion.offsets[legs[:, 1:]], axis=-1).sum(1)
+    return _Source(
+        motion.times,
+        turned,
+        size * place[:, legs[:, 0]].mean(1),
+        far / bones,
+        contact,
+        size * support_heights(place[:, _SOLES], contact, size),
+    )
 
 
 def source_leg_length(offsets: np.ndarray) -> float:
@@ -73,27 +106,11 @@ def leg_length(doll: Puppet) -> float:
     return float(np.mean([np.linalg.norm(np.diff(r, axis=0), axis=-1).sum() + r[2, 1] for r in rest]))
 
 
-def soles_of(doll: Puppet, side: str) -> Soles:
-    """The sole points of one foot at rest, by the joints and the body's proportions."""
-    ankle = doll.rest[doll.at[f"{side}_foot"]]
-    size = leg_length(doll) / 0.530
-    if f"{side}_toes" in doll.at:
-        ahead = doll.rest[doll.at[f"{side}_toes"]] - ankle
-    else:
-        ahead = np.array([0, 0, 0.085 * size])
-    down = np.array([0, -ankle[1], 0])
-    level = ahead * [1, 0, 1]
-    along = level / max(float(np.linalg.norm(level)), 1e-9)
-    return Soles(
-        down - 0.028 / 0.085 * level, down + level, down + level + min(0.039 * size, np.linalg.norm(level) / 2) * along
-    )
-
-
 def _sole_contacts(motion: Motion) -> np.ndarray:
     """(T, 4) of left heel, left toe, right heel, right toe; 0 for a point that the motion does not tell."""
     out = np.zeros((len(motion.times), 4))
     told = motion.contact_joints.tolist()
-    for k, joint in enumerate(BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")):
+    for k, joint in enumerate(_SOLES):
         if joint in told:
             out[:, k] = motion.contacts[:, told.index(joint)]
     return out
@@ -106,66 +123,50 @@ def _over(doll: Puppet, turns: np.ndarray, middle: np.ndarray) -> np.ndarray:
 
 
 def _replanted(
-    motion: Motion,
-    doll: Puppet,
-    turns: np.ndarray,
-    root: np.ndarray,
-    turned: np.ndarray,
-    contact: np.ndarray,
-    support: np.ndarray,
-    points: dict[str, Soles],
+    source: _Source, doll: Puppet, turns: np.ndarray, points: tuple[Soles, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Turns, root and sole points (T, 4, 3) with feet that stand."""
+    """Turns (T, D, 3, 3), root (T, 3) and sole points (T, 4, 3) with feet that stand."""
     turns = turns.copy()
+    root = _over(doll, turns, source.middle)
     place = doll.posed(turns, root)
-    ankles, reach, arms = [], [], []
-    source = motion_positions(motion)
-    for k, side in enumerate(SIDES):
-        foot = doll.at[f"{side}_foot"]
-        p = points[side]
-        has_toes = f"{side}_toes" in doll.at
-        arm = np.stack([turns[:, foot] @ v for v in (p.heel, p.ball if has_toes else p.tip)], 1)
-        at = slice(2 * k, 2 * k + 2)
-        ankles.append(planted(motion.times, place[:, foot], arm, contact[:, at], support[:, at], arm[..., 1].min(1)))
-        arms.append(arm)
-        reach.append(_reach(motion, source, doll, side))
-    hips = place[:, [doll.at[f"{s}_upper_leg"] for s in SIDES]]
-    root = root.copy()
-    raised = pelvis_height(motion.times, hips, np.stack(ankles, 1), np.stack(reach, 1))
-    root[:, 1] += raised
-    hips = hips + np.stack([0 * raised, raised, 0 * raised], -1)[:, None]
-    for k, side in enumerate(SIDES):
-        thigh, shank, foot = (doll.at[f"{side}_{p}"] for p in _LEG)
-        bones = np.diff(doll.rest[[thigh, shank, foot]], axis=0)
-        hinge = turned[:, BODY26.index(f"{side}_hip"), :, 0]
-        turns[:, thigh], turns[:, shank] = bent_leg(
-            turns[:, thigh], turns[:, shank], hips[:, k], ankles[k], bones, hinge
+    legs = [[doll.at[f"{s}_{p}"] for p in _LEG] for s in SIDES]
+    ankles, stands, reach = [], [], []
+    for k, (_, _, foot) in enumerate(legs):
+        at, turn = slice(2 * k, 2 * k + 2), turns[:, foot]
+        stands.append(points[k].stands(turn))
+        ankles.append(
+            planted(
+                source.times,
+                place[:, foot],
+                stands[k],
+                source.contact[:, at],
+                source.support[:, at],
+                points[k].lowest(turn),
+            )
         )
-        if f"{side}_toes" in doll.at:
-            turns[:, doll.at[f"{side}_toes"]] = _toes(doll, side, turns[:, foot], ankles[k], points[side])
+        longest = np.linalg.norm(np.diff(doll.rest[legs[k]], axis=0), axis=-1).sum()
+        reach.append(longest * np.clip(source.stretched[:, k], _STRETCHED, _LONGEST))
+    hips = place[:, [thigh for thigh, _, _ in legs]]
+    raised = pelvis_height(source.times, hips, np.stack(ankles, 1), np.stack(reach, 1))
+    root[:, 1] += raised
+    hips[..., 1] += raised[:, None]
+    for k, side in enumerate(SIDES):
+        thigh, shank, foot = legs[k]
+        hinge = source.turned[:, BODY26.index(f"{side}_hip"), :, 0]
+        turns[:, thigh], turns[:, shank] = bent_leg(
+            turns[:, thigh], turns[:, shank], hips[:, k], ankles[k], np.diff(doll.rest[legs[k]], axis=0), hinge
+        )
     place = doll.posed(turns, root)
-    soles = [place[:, [doll.at[f"{s}_foot"]]] + arms[k] for k, s in enumerate(SIDES)]
+    soles = []
+    for k, side in enumerate(SIDES):
+        foot, ankle = turns[:, legs[k][2]], place[:, legs[k][2]]
+        # Not before the ball has left the floor by 2 % of the leg do the toes stretch.
+        over = (ankle + stands[k][:, 1])[:, 1] - source.support[:, 2 * k + 1] - 0.02 * leg_length(doll)
+        clear = over / np.linalg.norm(points[k].tips, axis=-1).max(initial=1e-9)
+        if f"{side}_toes" in doll.at:
+            turns[:, doll.at[f"{side}_toes"]] = points[k].bent(foot, clear)
+        soles.append(ankle[:, None] + points[k].stands(foot, clear))
     return turns, root, np.concatenate(soles, 1)
-
-
-def _reach(motion: Motion, source: np.ndarray, doll: Puppet, side: str) -> np.ndarray:
-    """(T,) metres that a leg may be long: as stretched as the source's, or nearly straight."""
-    hip, _, ankle = (source[:, BODY26.index(f"{side}_{j}")] for j in ("hip", "knee", "ankle"))
-    bones = np.linalg.norm(motion.offsets[BODY26.indices(f"{side}_knee", f"{side}_ankle")], axis=-1).sum()
-    share = np.clip(np.linalg.norm(hip - ankle, axis=-1) / bones, _STRETCHED, 0.9995)
-    own = np.linalg.norm(np.diff(doll.rest[[doll.at[f"{side}_{p}"] for p in _LEG]], axis=0), axis=-1).sum()
-    return np.asarray(share * own)
-
-
-def _toes(doll: Puppet, side: str, foot: np.ndarray, ankle: np.ndarray, points: Soles) -> np.ndarray:
-    """Turns (T, 3, 3) of the toes: bent up as far as keeps their tip out of the floor, straight where it is free."""
-    ball = ankle + foot @ points.ball
-    ahead = foot @ (points.tip - points.ball)
-    length = np.linalg.norm(points.tip - points.ball)
-    dip = np.arcsin(np.clip(-ahead[:, 1] / length, -1, 1))
-    least = np.arcsin(np.clip(-ball[:, 1] / length, -1, 1))
-    bend = np.clip(dip + least, 0, np.radians(70)) * (dip > -np.pi)
-    return foot @ rotvec_to_matrix(-bend[:, None] * np.array([1.0, 0, 0]))
 
 
 def _walked(times: np.ndarray, root: np.ndarray) -> np.ndarray:
