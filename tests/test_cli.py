@@ -424,9 +424,9 @@ def test_formats_chosen_are_the_only_ones(animate, points):
 
 
 def test_pages_are_written_with_the_rest(animate, clip):
-    done = animate(clip, pages=True)
+    done = animate(clip, "--mp4", pages=True)
     assert done.code == 0, done.err
-    pages = ["quality.csv", "quality.png", "quality.svg", "report.html", "report.json", "view.html"]
+    pages = ["quality.csv", "quality.png", "quality.svg", "report.html", "report.json", "view.html", "view.mp4"]
     assert done.written == ["motion.bvh", "motion.csv", "motion.glb", "motion.npz", *pages]
 
 
@@ -519,6 +519,14 @@ def test_view_writes_a_page_beside_the_motion(animate, forked, points, tmp_path)
     code, _, err = forked("view", done.folder, "--no-video", "--embed-video")
     assert code == 2
     assert not page.exists()
+
+
+def test_view_says_when_the_video_is_not_there(animate, forked, clip):
+    done = animate(clip)
+    code, out, err = forked("view", done.folder)
+    assert code == 0
+    assert out == f"wrote {done.folder / 'view.html'}\n"
+    assert err == f"note: {clip.name} is not beside the motion: no video shown; give --video FILE\n"
 
 
 def test_view_without_a_motion_is_one_line(forked, tmp_path):
