@@ -11,8 +11,13 @@ import numpy as np
 
 # How far from a stance its correction reaches, seconds.
 _SMOOTH_S = 0.12
-_STEP_WEIGHT, _HEIGHT_WEIGHT, _FLOOR_WEIGHT = 3000.0, 1000.0, 1000.0
+_STEP_WEIGHT, _HEIGHT_WEIGHT, _FLOOR_WEIGHT = 20_000.0, 1000.0, 1000.0
+_LIKE_SOURCE, _BOUND_WEIGHT = 2.0, 1000.0
 _ROUNDS = 8
+# A leg is never longer than this share of its bones, but where the source's is, up to the second.
+_STRETCHED, _LONGEST = 0.985, 0.9995
+# A foot that is tilted by more than 25 degrees does not stand on its sole.
+_LEVEL_COSINE = 0.906
 
 
 def support_heights(soles: np.ndarray, contact: np.ndarray, size: float) -> np.ndarray:
@@ -68,6 +73,28 @@ def fitted_path(
     return np.asarray(solveh_banded(band, right, lower=True))
 
 
+def settled(times: np.ndarray, foot: np.ndarray, contact: np.ndarray) -> np.ndarray:
+    """A foot's turns (T, 3, 3) that rest while heel and ball stand (contact (T, 2)), its sole level on the floor."""
+    from scipy.spatial.transform import Rotation
+
+    up = foot[:, :, 1]
+    stands = _standing(contact).min(1) * (up[:, 1] > _LEVEL_COSINE)
+    both = np.minimum(stands[1:], stands[:-1])
+    step = -Rotation.from_matrix(foot[1:] @ np.swapaxes(foot[:-1], -1, -2)).as_rotvec()
+    tilt = np.cross(up, [0, 1.0, 0])
+    loose = np.ones(len(times))
+    out = fitted_path(times, 0 * tilt, loose, step, _STEP_WEIGHT * both)
+    level = _HEIGHT_WEIGHT * stands
+    tilted = fitted_path(times, (level / (loose + level))[:, None] * tilt, loose + level)
+    out[:, ::2] = tilted[:, ::2]
+    return np.asarray(Rotation.from_rotvec(out).as_matrix() @ foot)
+
+
+def _standing(contact: np.ndarray) -> np.ndarray:
+    """How much a contact in [0, 1] binds: nothing up to 0.2, all from 0.5."""
+    return np.clip((contact - 0.2) / 0.3, 0, 1) ** 2
+
+
 def planted(
     times: np.ndarray,
     ankle: np.ndarray,
@@ -81,7 +108,7 @@ def planted(
     `ankle` (T, 3) is the path before; `arms` (T, 2, 3) heel and ball from the ankle; `contact`, `support` (T, 2) of
     the two; `low` (T,) the height of the sole's lowest point over the ankle (so negative). Metres.
     """
-    stands = np.clip(2 * contact - 0.6, 0, 1) ** 2
+    stands = _standing(contact)
     both = np.minimum(stands[1:], stands[:-1])
     total = both.sum(1)
     step = -np.einsum("tf,tfc->tc", both, np.diff(ankle[:, None] + arms, axis=0)) / np.maximum(total, 1e-9)[:, None]
@@ -106,23 +133,36 @@ def planted(
 
 
 def pelvis_height(
-    times: np.ndarray, hips: np.ndarray, ankles: np.ndarray, reach: np.ndarray, least: np.ndarray | None = None
+    times: np.ndarray,
+    hips: np.ndarray,
+    ankles: np.ndarray,
+    lengths: np.ndarray,
+    stretched: np.ndarray,
+    stands: np.ndarray,
+    least: np.ndarray,
 ) -> np.ndarray:
-    """(T,) how much to raise the pelvis so that hip joints (T, 2, 3) are within `reach` (T, 2) of `ankles` (T, 2, 3).
+    """(T,) how much to raise the pelvis, smooth in time, so that legs reach and bend about as the source's do.
 
-    `least` (T,) is what it must be raised by at least, for what else would be under the floor. Smooth in time.
+    Hip joints `hips` and `ankles` are (T, 2, 3), `lengths` (2,) the legs' metres; `stretched` (T, 2) says how long the
+    source's legs are as a share of their bones, which counts while a leg `stands` (T, 2), in [0, 1]. No leg gets
+    longer than nearly straight, or than the source's. `least` (T,) is what the pelvis is raised by at least, for what
+    else would be under the floor; the legs go before it.
     """
-    level = np.linalg.norm((hips - ankles)[..., ::2], axis=-1)
-    most = (ankles[..., 1] + np.sqrt(np.maximum(reach**2 - level**2, 0)) - hips[..., 1]).min(1)
-    least = np.full(len(times), -np.inf) if least is None else least
-    loose, pressed, out = np.ones(len(times)), np.zeros(len(times)), np.zeros(len(times))
+    level = np.square((hips - ankles)[..., ::2]).sum(-1)
+
+    def under(share: np.ndarray) -> np.ndarray:
+        """(T, 2) by how much to raise hips so that each leg has this share of its length."""
+        return np.asarray(ankles[..., 1] + np.sqrt(np.maximum((share * lengths) ** 2 - level, 0)) - hips[..., 1])
+
+    most = under(np.clip(stretched, _STRETCHED, _LONGEST)).min(1)
+    weight = np.concatenate([np.ones((len(times), 1)), _LIKE_SOURCE * stands, np.zeros((len(times), 2))], 1)
+    goals = np.concatenate([np.zeros((len(times), 1)), under(stretched), least[:, None], most[:, None]], 1)
+    goals = np.maximum(goals, -lengths.max())
     for _ in range(_ROUNDS):
-        goal = np.where(out > most, most, np.maximum(least, out))
-        off = (out > most + 1e-5) | (out < least - 1e-5)
-        pressed[off] = 100.0
-        bound = np.where(pressed > 0, np.where(out > most, most, np.where(out < least, least, goal)), 0)
-        new = fitted_path(times, (pressed * bound / (loose + pressed))[:, None], loose + pressed)[:, 0]
-        if np.abs(new - out).max() < 1e-6:
+        total = weight.sum(1)
+        out = fitted_path(times, ((weight * goals).sum(1) / total)[:, None], total)[:, 0]
+        off = np.stack([out < least - 1e-5, out > most + 1e-5], 1) & (weight[:, 3:] == 0)
+        if not off.any():
             break
-        out = new
-    return np.asarray(np.minimum(out, most))
+        weight[:, 3:] += _BOUND_WEIGHT * off
+    return np.asarray(np.minimum(np.maximum(out, least), most))

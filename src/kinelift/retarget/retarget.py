@@ -18,15 +18,13 @@ from kinelift.kinematics import (
 from kinelift.records import CONTACT_JOINTS, Motion
 from kinelift.retarget.animation import Animation
 from kinelift.retarget.character import Character
-from kinelift.retarget.feet import pelvis_height, planted, support_heights
+from kinelift.retarget.feet import pelvis_height, planted, settled, support_heights
 from kinelift.retarget.legs import bent_leg
 from kinelift.retarget.names import SIDES
 from kinelift.retarget.soles import Soles, soles_of
 from kinelift.retarget.transfer import Puppet, carried, puppet
 from kinelift.skeleton import BODY26
 
-# The leg is never longer than this share of its bones, but where the source's is.
-_STRETCHED, _LONGEST = 0.985, 0.9995
 _SOLES = BODY26.indices(*CONTACT_JOINTS)
 _LEG = ("upper_leg", "lower_leg", "foot")
 # Seconds over which the path is averaged that `in_place` takes out.
@@ -130,9 +128,10 @@ def _replanted(
     root = _over(doll, turns, source.middle)
     place = doll.posed(turns, root)
     legs = [[doll.at[f"{s}_{p}"] for p in _LEG] for s in SIDES]
-    ankles, stands, reach = [], [], []
+    ankles, stands = [], []
     for k, (_, _, foot) in enumerate(legs):
-        at, turn = slice(2 * k, 2 * k + 2), turns[:, foot]
+        at = slice(2 * k, 2 * k + 2)
+        turns[:, foot] = turn = settled(source.times, turns[:, foot], source.contact[:, at])
         stands.append(points[k].stands(turn))
         ankles.append(
             planted(
@@ -144,10 +143,11 @@ def _replanted(
                 points[k].lowest(turn),
             )
         )
-        longest = np.linalg.norm(np.diff(doll.rest[legs[k]], axis=0), axis=-1).sum()
-        reach.append(longest * np.clip(source.stretched[:, k], _STRETCHED, _LONGEST))
     hips = place[:, [thigh for thigh, _, _ in legs]]
-    raised = pelvis_height(source.times, hips, np.stack(ankles, 1), np.stack(reach, 1))
+    lengths = np.array([np.linalg.norm(np.diff(doll.rest[leg], axis=0), axis=-1).sum() for leg in legs])
+    stand = source.contact.reshape(-1, 2, 2).max(-1)
+    least = np.full(len(root), -np.inf)
+    raised = pelvis_height(source.times, hips, np.stack(ankles, 1), lengths, source.stretched, stand, least)
     root[:, 1] += raised
     hips[..., 1] += raised[:, None]
     for k, side in enumerate(SIDES):
@@ -159,13 +159,13 @@ def _replanted(
     place = doll.posed(turns, root)
     soles = []
     for k, side in enumerate(SIDES):
-        foot, ankle = turns[:, legs[k][2]], place[:, legs[k][2]]
+        turn, ankle = turns[:, legs[k][2]], place[:, legs[k][2]]
         # Not before the ball has left the floor by 2 % of the leg do the toes stretch.
         over = (ankle + stands[k][:, 1])[:, 1] - source.support[:, 2 * k + 1] - 0.02 * leg_length(doll)
         clear = over / np.linalg.norm(points[k].tips, axis=-1).max(initial=1e-9)
         if f"{side}_toes" in doll.at:
-            turns[:, doll.at[f"{side}_toes"]] = points[k].bent(foot, clear)
-        soles.append(ankle[:, None] + points[k].stands(foot, clear))
+            turns[:, doll.at[f"{side}_toes"]] = points[k].bent(turn, clear)
+        soles.append(ankle[:, None] + points[k].stands(turn, clear))
     return turns, root, np.concatenate(soles, 1)
 
 
