@@ -1,5 +1,6 @@
 """Examples and the code in docs run, on key points of the package's own synthetic walk; nothing is detected here."""
 
+import json
 import os
 import re
 import shutil
@@ -7,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 import kinelift
+from judges import absent
 from kinelift.camera import Camera
 from kinelift.detect import write_keypoints
+from kinelift.export import export
 from kinelift.export.npz import load_motion
 from kinelift.kinematics import motion_positions
 from kinelift.records import Pose2D
@@ -43,9 +47,9 @@ def key_points(tmp_path_factory) -> Path:
     return path
 
 
-def run(*command, **environment):
+def run(*command, cwd=None, **environment):
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, env=env)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, env=env, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -150,13 +154,78 @@ def test_lifter_page_runs(key_points, tmp_path, monkeypatch):
     assert "left_toe" in filled and set(filled) < set(more)
 
 
-@pytest.mark.blender
-@pytest.mark.parametrize("name", ["motion.bvh", "motion.glb"])
-def test_04_blender(animated, name):
+@pytest.fixture(scope="module")
+def blender() -> Path:
     python = Path(os.environ.get("KINELIFT_BLENDER_PYTHON") or ROOT / ".venv-blender" / "bin" / "python")
     if not python.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no Blender at {python}: run scripts/blender_env.sh")
-        pytest.skip(f"no Blender at {python}: run scripts/blender_env.sh or set KINELIFT_BLENDER_PYTHON")
-    said = run(python, EXAMPLES / "04_blender.py", "--", animated[0] / name)
+        absent(f"no Blender at {python}: run scripts/blender_env.sh or set KINELIFT_BLENDER_PYTHON")
+    return python
+
+
+@pytest.mark.blender
+@pytest.mark.parametrize("name", ["motion.bvh", "motion.glb"])
+def test_04_blender(animated, blender, name):
+    said = run(blender, EXAMPLES / "04_blender.py", "--", animated[0] / name)
     assert number(r"at ([\d.]+) fps", said) == 30
+
+
+@pytest.fixture(scope="module")
+def turned(animated, blender) -> Path:
+    """The folder that the turntable example writes: tiny, three pictures of the clip's 45 frames."""
+    out = animated[0].parent / "turned"
+    options = ("--step", 15, "--size", 64, "--samples", 1)
+    said = run(blender, EXAMPLES / "05_fbx_turntable.py", "--", animated[0] / "motion.glb", out, *options)
+    assert "motion.fbx and a turntable of 3 pictures" in said
+    return out
+
+
+@pytest.mark.blender
+def test_05_fbx_turntable(turned):
+    assert sorted(p.name for p in turned.iterdir()) == ["motion.fbx", "turntable.mp4"]
+    with av.open(str(turned / "turntable.mp4")) as video:
+        assert video.streams.video[0].average_rate == 2  # every 15th frame of 30 a second
+        pictures = [f.to_ndarray(format="rgb24").astype(float) for f in video.decode(video=0)]
+    assert len(pictures) == 3 and pictures[0].shape == (64, 64, 3)
+    middle = [p[20:44, 26:38].mean((0, 1)) for p in pictures]  # a blue shirt and dark trousers, not grey sky or floor
+    assert all(m[2] > m[0] + 5 and m.mean() < p[:10].mean() - 20 for m, p in zip(middle, pictures, strict=True))
+    assert np.abs(pictures[0] - pictures[1]).mean() > 2  # seen from another side
+
+
+@pytest.mark.blender
+def test_blender_page_runs(animated, turned, blender, tmp_path):
+    """The documented lines, each in an empty scene: one armature, and the walk's frames at the clip's own rate."""
+    (tmp_path / "out").mkdir()
+    for path in (animated[0] / "motion.glb", animated[0] / "motion.bvh", turned / "motion.fbx"):
+        shutil.copy(path, tmp_path / "out")
+    motion = load_motion(animated[0] / "motion.npz")
+    export(motion, tmp_path / "out" / "motion.usda")
+    (tmp_path / "lines.json").write_text(json.dumps(blocks("blender.md")))
+    script = tmp_path / "run.py"
+    script.write_text(PAGE_RUNNER)
+    said = run(blender, script, cwd=tmp_path)
+    scenes = json.loads(said.strip().splitlines()[-1])
+    assert [s["file"] for s in scenes] == ["glb", "bvh", "usda", "fbx"]
+    hips = motion_positions(motion.motions[0])[40, 0]
+    for scene in scenes:
+        first, last = scene["range"]
+        assert last - first == pytest.approx(44, abs=1e-3) and scene["fps"] == 30
+        assert first == (1 if scene["file"] in ("bvh", "fbx") else 0)
+        assert scene["hips"] == pytest.approx([hips[0], -hips[2], hips[1]], abs=1e-3)
+
+
+PAGE_RUNNER = """
+import bpy, json, pathlib, re
+scenes = []
+for block in json.loads(pathlib.Path("lines.json").read_text()):
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    exec(block)
+    scene = bpy.context.scene
+    (armature,) = [o for o in scene.objects if o.type == "ARMATURE"]
+    first, last = armature.animation_data.action.frame_range
+    scene.frame_set(round(first) + 40)
+    hips = armature.matrix_world @ armature.pose.bones["Hips"].head
+    kind = re.search(r"motion\\.(\\w+)", block)[1]
+    fps = scene.render.fps / scene.render.fps_base
+    scenes.append({"file": kind, "range": [first, last], "fps": fps, "hips": list(hips)})
+print(json.dumps(scenes))
+"""
