@@ -81,6 +81,19 @@ def bvh(path: Path) -> None:
     views17.read(path, "all")
 
 
+def character(path: Path) -> None:
+    from kinelift.retarget import read_character, retarget, write_character
+
+    made = read_character(path)
+    write_character(made, retarget(seeds.motion(), made), path.with_name(f"animated{path.suffix}"))
+
+
+def bone_map(path: Path) -> None:
+    from kinelift.retarget import read_character
+
+    read_character(path.with_name("vrm.glb"), path)
+
+
 def mocap(path: Path) -> None:
     from kinelift.datasets import views17
 
@@ -237,6 +250,9 @@ ALL = (
     Reader("key points, OpenPose folder", seeds.openpose, mutate.JSONS, openpose_folder),
     Reader("key points, COCO/AlphaPose/MMPose", seeds.point_lists, mutate.JSONS, keypoints),
     Reader("BVH", seeds.bvh, mutate.TEXTS, bvh),
+    Reader("characters, GLB and VRM", seeds.rigs, binary.GLBS, character),
+    Reader("characters, BVH", seeds.bvh_rig, mutate.TEXTS, character),
+    Reader("names of bones (TOML, JSON)", seeds.bone_maps, mutate.TEXTS, bone_map),
     Reader("mocap npz", seeds.mocap, mutate.NPZ, mocap),
     Reader("Human3.6M npz", seeds.h36m_npz, (*[binary.npz_objects] * 8, *mutate.BYTES, mutate.npz_bombs), h36m),
     Reader("Human3.6M pickles", seeds.h36m_pickles, binary.PICKLES, h36m),

@@ -101,25 +101,49 @@ def point_lists(folder: Path) -> list[Path]:
     return [folder / f"{name}.json" for name in made]
 
 
-def bvh(folder: Path) -> list[Path]:
-    from kinelift.export import export
+@functools.cache
+def motion() -> Any:
+    """The walk as a `Motion`."""
     from kinelift.kinematics import matrix_to_quat
-    from kinelift.records import Motion, Take
+    from kinelift.records import Motion
     from kinelift.skeleton import BODY26
 
-    (local, offsets, root, contact), times, camera = walk()
+    (local, offsets, root, contact), times, _ = walk()
     soles = BODY26.indices("left_heel", "left_toe", "right_heel", "right_toe")
     ones = np.ones(FRAMES, bool)
-    motion = Motion(BODY26, offsets, matrix_to_quat(local), root, contact, soles, ones, np.ones((FRAMES, 26)), times)
-    made = Take((motion,), camera, ())
-    for name in ("bvh", "glb"):
-        export(made, folder / f"motion.{name}")
+    return Motion(BODY26, offsets, matrix_to_quat(local), root, contact, soles, ones, np.ones((FRAMES, 26)), times)
+
+
+def bvh(folder: Path) -> list[Path]:
+    from kinelift.export import export
+    from kinelift.records import Take
+
+    export(Take((motion(),), walk()[2], ()), folder / "motion.bvh")
     return [folder / "motion.bvh"]
 
 
-def glb(folder: Path) -> list[Path]:
-    bvh(folder)
-    return [folder / "motion.glb"]
+def rigs(folder: Path) -> list[Path]:
+    """A character of the tests as GLB and VRM."""
+    import rig_files
+    from rigs import RIGS
+
+    made = RIGS["vrm"]()
+    return [rig_files.write_glb(made, folder / "vrm.glb"), rig_files.write_vrm(made, folder / "vrm.vrm")]
+
+
+def bvh_rig(folder: Path) -> list[Path]:
+    import rig_files
+    from rigs import RIGS
+
+    return [rig_files.write_bvh(RIGS["mixamo"](), folder / "mixamo.bvh")]
+
+
+def bone_maps(folder: Path) -> list[Path]:
+    rigs(folder)
+    names = {"left_upper_leg": "J_Bip_L_UpperLeg", "right_upper_leg": "J_Bip_R_UpperLeg"}
+    (folder / "map.toml").write_text("".join(f'{k} = "{v}"\n' for k, v in names.items()))
+    (folder / "map.json").write_text(json.dumps(names))
+    return [folder / "map.toml", folder / "map.json"]
 
 
 def mocap(folder: Path) -> list[Path]:

@@ -123,7 +123,11 @@ def work(reader: Reader, options: Any, cases: range, say: Any) -> None:
         limit = used + int(options.memory_gb * 1e9)
         for case in cases:
             folder = Path(made) / "case"
-            path, how = spoil(reader, files, root, options.seed, case, folder)
+            try:
+                path, how = spoil(reader, files, root, options.seed, case, folder)
+            except Exception:
+                say.send(("broken", f"case {case} cannot be made: {traceback.format_exc()}"))
+                return
             say.send(("start", case, how))
             Path("/proc/self/clear_refs").write_text("5")
             before, start = _resident("VmRSS"), time.monotonic()
@@ -169,7 +173,7 @@ def fuzz(reader: Reader, options: Any, seconds: float) -> Tally:
             except EOFError:
                 told = ("died",)
             if told[0] == "broken":
-                raise SystemExit(f"{reader.name}: a valid file cannot be read: {told[1]}")
+                raise SystemExit(f"{reader.name}: no fault of the reader: {told[1]}")
             if told[0] == "ready":
                 end = end or time.monotonic() + seconds
             elif told[0] == "start":

@@ -243,7 +243,8 @@ def test_npz_with_broken_members(tmp_path):
 
 
 def test_files_beyond_the_limit_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("kinelift.datasets.safe_pickle.MAX_BYTES", 10_000)
+    for limit in ("MAX_BYTES", "MAX_NPZ_BYTES"):
+        monkeypatch.setattr(f"kinelift.datasets.safe_pickle.{limit}", 10_000)
     path = tmp_path / "big.pkl"
     path.write_bytes(pickle.dumps(np.zeros(10_000)))
     with pytest.raises(InputError, match="too large"):

@@ -60,8 +60,8 @@ def read_mocap_raw(path: Path) -> tuple[list[Clip], np.ndarray, list[str]]:
         raise InputError(f"{path}: clip_lengths, clip_names and clip_fps differ in number")
     if np.isinf(positions).any() or (np.abs(positions) > FARTHEST).any():
         raise InputError(f"{path}: positions: expected metres")
-    if not (np.isfinite(fps) & (fps > 0)).all():
-        raise InputError(f"{path}: clip_fps: expected frames per second above 0")
+    for clip in np.flatnonzero(~(np.isfinite(fps) & (fps > 0))):
+        raise InputError(f"{path}: clip '{clips[clip]}': {fps[clip]:g} frames per second")
     lacking = sorted(set(MOCAP_JOINTS) - set(names))
     if lacking:
         raise InputError(f"{path}: joint_names lack {', '.join(lacking)}")

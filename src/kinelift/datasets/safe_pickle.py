@@ -164,7 +164,7 @@ class _Machine:
     """Pickle's stack, its marks and its memo."""
 
     def __init__(self, room: int) -> None:
-        self.room = room  # bytes that may still be there twice: no more than the file holds
+        self.room = 4 * room + 1_000_000  # bytes that may still be there again
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}

@@ -22,6 +22,7 @@ from kinelift.skeleton import COCO17, HALPE26, Skeleton
 
 LAYOUTS: dict[str, Skeleton] = {s.name: s for s in (COCO17, HALPE26)}
 PADDING = 1.25  # of a person's box, as in RTMPose's training
+_WIDEST = 4096
 DEFAULT_INPUT = (192, 256)  # (width, height) where the file leaves it open
 MEAN_RGB = np.array([123.675, 116.28, 103.53], np.float32)
 STD_RGB = np.array([58.395, 57.12, 57.375], np.float32)
@@ -245,6 +246,8 @@ def _image_input(path: Path, session: Any, default: tuple[int, int]) -> tuple[st
     if len(inputs) != 1 or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
         raise InputError(f"{path}: expected one input of shape (1, 3, height, width), got {[i.shape for i in inputs]}")
     height, width = (int(n) if isinstance(n, int) and n > 0 else d for n, d in zip(shape[2:], default[::-1]))
+    if max(height, width) > _WIDEST:
+        raise InputError(f"{path}: takes pictures of {width} x {height}, expected at most {_WIDEST} x {_WIDEST}")
     return inputs[0].name, (width, height)
 
 

@@ -43,6 +43,14 @@ _KEYS = {
 # Files of the contract's first version need not have these.
 _OPTIONAL = {"skeleton", "xy", "confidence", "xy_joint_names", "xy_skeleton", "detector_3d"}
 _MAY_BE_NAN = {"xy", "detector_3d"}
+# What `meta` holds under the keys that are used again, where it has them.
+_NUMBER = "a number"
+_META: dict[str, tuple[str, Any]] = {
+    **dict.fromkeys(("height_m", "height_sigma_m", "focal_px", "focal_sigma", "floor_y"), (_NUMBER, (int, float))),
+    **dict.fromkeys(("input", "scale_source", "focal_source", "world_source", "image_size_source"), ("text", str)),
+    **dict.fromkeys(("source", "options", "detector", "edits", "versions"), ("an object", dict)),
+}
+_LEAST = {"height_m": 0.0, "focal_px": 0.0}
 
 
 def write(take: Take, index: int, path: Path, fps: float | None) -> None:
@@ -242,6 +250,12 @@ def _meta(a: dict[str, np.ndarray]) -> dict[str, Any]:
         raise ValueError("meta: nested too deeply") from None
     if not isinstance(meta, dict):
         raise ValueError("meta: expected a JSON object")
+    for key, (kind, allowed) in _META.items():
+        value = meta.get(key)
+        if value is not None and (not isinstance(value, allowed) or isinstance(value, bool)):
+            raise ValueError(f"meta: {key}: expected {kind}")
+        if kind == _NUMBER and value is not None and not _LEAST.get(key, -1e9) < value < 1e9:
+            raise ValueError(f"meta: {key}: expected a sensible number")
     return meta | {"take_id": _text(a, "take_id")}
 
 

@@ -43,7 +43,7 @@ def read_npz(
                 raise ValueError(f"it has no {', '.join(missing)}")
             wanted += [n for n in optional if n in members and n not in wanted]
             if sum(members[n].file_size for n in wanted) > limit:
-                raise ValueError(f"its arrays take more than {limit / 1e9:g} GB")
+                raise ValueError(f"it declares more than {limit / 1e9:g} GB")
             return {n: _member(archive, members[n], n) for n in wanted}
     # zipfile, zlib and NumPy answer a hostile file with nearly any exception; to the user each means the same.
     except Exception as e:
@@ -123,7 +123,7 @@ def read_array(f: IO[bytes], size: int) -> np.ndarray:
     """The array of an npy that is `size` bytes long at most. Raises ValueError."""
     shape, fortran, dtype = read_header(f)
     if dtype.hasobject or dtype.kind not in "biufSU" or (dtype.kind in "iuf" and dtype.itemsize > 8):
-        raise ValueError(f"expected numbers or text, got type {str(dtype)[:40]}")
+        raise ValueError(f"unexpected type {str(dtype)[:40]}; expected numbers or text")
     count = math.prod(shape)
     if min(shape, default=0) < 0 or len(shape) > 16 or count * max(dtype.itemsize, 1) > size:
         raise ValueError(f"declares {str(shape)[:60]} {str(dtype)[:20]}, more than it holds")

@@ -80,7 +80,7 @@ class DepthNetwork:
 
     def __init__(self, path: str | Path, threads: int = 1):
         self.path = Path(path)
-        self._session, weights = open_network(self.path, "is no depth network", threads)
+        self._session, weights = open_network(self.path, "cannot be loaded as a depth network", threads)
         self.layout = _layout(self._session, weights)
         if self.layout is None:
             raise InputError(f"{self.path}: is no depth network known here: {_told(self._session)}; {_ACCEPTED}")

@@ -149,7 +149,7 @@ def load_checkpoint(path: Path, config: dict[str, Any], data: PoseSet, free: tup
         state = torch.load(path, weights_only=True, map_location="cpu")
         if state["format"] != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
-        was, seen = dict(state["config"]), list(state["data"])
+        was, (name, count) = dict(state["config"]), state["data"]
     except Exception as e:  # torch's and its unpickler's own types
         reason = (str(e).splitlines() or [type(e).__name__])[0][:120]
         raise InputError(f"{path}: cannot be resumed ({reason})") from None
@@ -157,8 +157,8 @@ def load_checkpoint(path: Path, config: dict[str, Any], data: PoseSet, free: tup
     if other:
         told = ", ".join(f"{k} was {was.get(k)}, is {config.get(k)}" for k in other)
         raise InputError(f"{path}: cannot be resumed with other options ({told})")
-    if seen != [data.name, len(data)]:
-        raise InputError(f"{path}: cannot be resumed with other data (was {seen[0]}, {seen[1]} poses; is "
+    if (name, count) != (data.name, len(data)):
+        raise InputError(f"{path}: cannot be resumed with other data (was {name}, {count} poses; is "
                          f"{data.name}, {len(data)})")  # fmt: skip
     return state
 
