@@ -23,7 +23,7 @@ _LEVEL_COSINE = 0.906
 def support_heights(soles: np.ndarray, contact: np.ndarray, size: float) -> np.ndarray:
     """(T, F) metres of what is under each sole point (T, F, 3): 0, or in a stance the step that it stands on.
 
-    A stance counts as on a step where its median height is over 6 cm times `size`.
+    A stance counts as on a step where its median height is over 6 cm times `size` (stature over 1.70 m).
     """
     out = np.zeros(contact.shape)
     for f, on in enumerate((contact > 0.3).T):
@@ -102,11 +102,13 @@ def planted(
     contact: np.ndarray,
     support: np.ndarray,
     low: np.ndarray,
+    clear: np.ndarray,
 ) -> np.ndarray:
     """An ankle's path (T, 3) whose sole points stand where they touch, and never lie under their support.
 
     `ankle` (T, 3) is the path before; `arms` (T, 2, 3) heel and ball from the ankle; `contact`, `support` (T, 2) of
-    the two; `low` (T,) the height of the sole's lowest point over the ankle (so negative). Metres.
+    the two; `low` (T,) the height of the sole's lowest point over the ankle (so negative), and `clear` (T,) how far
+    from its support it is at least. Metres. The same goes for a wrist and its hand.
     """
     stands = _standing(contact)
     both = np.minimum(stands[1:], stands[:-1])
@@ -116,7 +118,7 @@ def planted(
     out = ankle + fitted_path(times, 0 * ankle, loose, step, _STEP_WEIGHT * total)
     wanted = support - arms[..., 1]
     weight = _HEIGHT_WEIGHT * stands
-    least = np.max(np.where(stands > 0, support, 0.0), 1) - low
+    least = np.max(np.where(stands > 0, support, 0.0), 1) - low + clear * (1 - stands.max(1))
     pressed = np.zeros(len(times))
     for _ in range(_ROUNDS):
         everything = np.stack([loose, *weight.T, pressed], 1)

@@ -1,11 +1,11 @@
-"""Two-bone legs: where hip joint and ankle are given, the knee lies in the plane that the source's knee bends in."""
+"""Two-bone limbs: where hip joint and ankle are given, the knee lies in the plane that the source's knee bends in."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def bent_leg(
+def bent_limb(
     thigh: np.ndarray, shank: np.ndarray, hip: np.ndarray, ankle: np.ndarray, bones: np.ndarray, hinge: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """New turns (T, 3, 3) of thigh and shank, so that the leg reaches from `hip` (T, 3) to `ankle` (T, 3).

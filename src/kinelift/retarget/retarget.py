@@ -19,13 +19,19 @@ from kinelift.records import CONTACT_JOINTS, Motion
 from kinelift.retarget.animation import Animation
 from kinelift.retarget.character import Character
 from kinelift.retarget.feet import pelvis_height, planted, settled, support_heights
-from kinelift.retarget.legs import bent_leg
+from kinelift.retarget.hands import hands_on_floor, hands_up
+from kinelift.retarget.legs import bent_limb
 from kinelift.retarget.names import SIDES
+from kinelift.retarget.skin import skins_of, sunk
 from kinelift.retarget.soles import Soles, soles_of
 from kinelift.retarget.transfer import Puppet, carried, puppet
 from kinelift.skeleton import BODY26
 
 _SOLES = BODY26.indices(*CONTACT_JOINTS)
+# Hip joint over the floor at 1.70 m of stature, metres (conventions.md).
+_LEG_M = 0.530 * 1.70
+# A foot in the air keeps this much of the source's height over the floor.
+_CLEAR = 0.5
 _LEG = ("upper_leg", "lower_leg", "foot")
 # Seconds over which the path is averaged that `in_place` takes out.
 _STRIDE_S = 0.4
@@ -46,8 +52,10 @@ def retarget(motion: Motion, character: Character, in_place: bool = False, fps: 
     doll = puppet(character)
     source = _source(motion, leg_length(doll))
     turns = carried(source.turned, motion.offsets, doll)
-    points = tuple(soles_of(doll, character, s) for s in SIDES)
-    turns, root, feet = _replanted(source, doll, turns, points)
+    skins = skins_of(doll, character)
+    points = tuple(soles_of(doll, skins, s) for s in SIDES)
+    turns, root, feet = _replanted(source, doll, turns, points, skins)
+    turns = hands_up(source.times, doll, turns, root, source.turned, source.touching, skins, leg_length(doll))
     if in_place:
         away = _walked(motion.times, root)
         root, feet = root - away, feet - away[:, None]
@@ -63,6 +71,8 @@ class _Source:
         turned: (T, 26, 3, 3) rotations in the world.
         middle: (T, 3) middle of the hip joints, metres of the character.
         stretched: (T, 2) left and right leg's length as a share of its bones.
+        clear: (T, 2) how far left and right foot must be over their support, metres of the character.
+        touching: (T, 2) in [0, 1]: left and right hand rest on the floor.
         contact, support: (T, 4) of left heel, left toe, right heel, right toe; metres of the character.
     """
 
@@ -70,24 +80,31 @@ class _Source:
     turned: np.ndarray
     middle: np.ndarray
     stretched: np.ndarray
+    clear: np.ndarray
+    touching: np.ndarray
     contact: np.ndarray
     support: np.ndarray
 
 
 def _source(motion: Motion, leg_m: float) -> _Source:
     place, turned = forward_kinematics(BODY26, motion.offsets, quat_to_matrix(motion.rotations), motion.root)
-    size = leg_m / source_leg_length(motion.offsets)
+    own_m = source_leg_length(motion.offsets)
+    size, stature = leg_m / own_m, own_m / _LEG_M
     contact = _sole_contacts(motion)
     legs = np.array([BODY26.indices(f"{s}_hip", f"{s}_knee", f"{s}_ankle") for s in SIDES])
     far = np.linalg.norm(place[:, legs[:, 0]] - place[:, legs[:, 2]], axis=-1)
     bones = np.linalg.norm(motion.offsets[legs[:, 1:]], axis=-1).sum(1)
+    support = support_heights(place[:, _SOLES], contact, stature)
+    over = place[:, _SOLES, 1] - support
     return _Source(
         motion.times,
         turned,
         size * place[:, legs[:, 0]].mean(1),
         far / bones,
+        size * _CLEAR * np.maximum(over.reshape(-1, 2, 2).min(-1), 0),
+        hands_on_floor(place, motion.times, stature),
         contact,
-        size * support_heights(place[:, _SOLES], contact, size),
+        size * support,
     )
 
 
@@ -121,7 +138,7 @@ def _over(doll: Puppet, turns: np.ndarray, middle: np.ndarray) -> np.ndarray:
 
 
 def _replanted(
-    source: _Source, doll: Puppet, turns: np.ndarray, points: tuple[Soles, ...]
+    source: _Source, doll: Puppet, turns: np.ndarray, points: tuple[Soles, ...], skins: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Turns (T, D, 3, 3), root (T, 3) and sole points (T, 4, 3) with feet that stand."""
     turns = turns.copy()
@@ -141,19 +158,21 @@ def _replanted(
                 source.contact[:, at],
                 source.support[:, at],
                 points[k].lowest(turn),
+                source.clear[:, k],
             )
         )
     hips = place[:, [thigh for thigh, _, _ in legs]]
     lengths = np.array([np.linalg.norm(np.diff(doll.rest[leg], axis=0), axis=-1).sum() for leg in legs])
     stand = source.contact.reshape(-1, 2, 2).max(-1)
-    least = np.full(len(root), -np.inf)
-    raised = pelvis_height(source.times, hips, np.stack(ankles, 1), lengths, source.stretched, stand, least)
+    raised = pelvis_height(
+        source.times, hips, np.stack(ankles, 1), lengths, source.stretched, stand, sunk(doll, skins, turns, place)
+    )
     root[:, 1] += raised
     hips[..., 1] += raised[:, None]
     for k, side in enumerate(SIDES):
         thigh, shank, foot = legs[k]
         hinge = source.turned[:, BODY26.index(f"{side}_hip"), :, 0]
-        turns[:, thigh], turns[:, shank] = bent_leg(
+        turns[:, thigh], turns[:, shank] = bent_limb(
             turns[:, thigh], turns[:, shank], hips[:, k], ankles[k], np.diff(doll.rest[legs[k]], axis=0), hinge
         )
     place = doll.posed(turns, root)

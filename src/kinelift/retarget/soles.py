@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinelift.kinematics import rotvec_to_matrix
-from kinelift.retarget.character import Character
-from kinelift.retarget.names import ancestors
+from kinelift.retarget.skin import outermost
 from kinelift.retarget.transfer import Puppet
 
 # Shares of the hip joint's height of .530 of stature: ankle to ball, ankle to heel, ball to the toes' tip
@@ -69,15 +68,16 @@ class Soles:
         return foot @ rotvec_to_matrix(-bend[:, None] * np.cross([0, 1.0, 0], along))
 
 
-def soles_of(doll: Puppet, character: Character, side: str) -> Soles:
-    """The soles of one foot."""
+def soles_of(doll: Puppet, skins: list[np.ndarray], side: str) -> Soles:
+    """The soles of one foot; `skins` as of `skins_of`."""
     ankle = doll.rest[doll.at[f"{side}_foot"]]
     size = float(np.mean([doll.rest[doll.at[f"{s}_upper_leg"], 1] for s in ("left", "right")]))
     toes = doll.rest[doll.at[f"{side}_toes"]] - ankle if f"{side}_toes" in doll.at else None
     level = np.array([0, 0, _BALL * size]) if toes is None else toes * [1, 0, 1]
     along = level / max(float(np.linalg.norm(level)), 1e-9)
     down = np.array([0, -ankle[1], 0])
-    skin, skin_toes = _skin(character, side, ankle)
+    skin = skins[doll.at[f"{side}_foot"]]
+    skin_toes = np.empty((0, 3)) if toes is None else skins[doll.at[f"{side}_toes"]] + toes
     if len(skin) + len(skin_toes):
         reach = np.concatenate([skin, skin_toes])
         sole = reach[reach[:, 1] < down[1] + 0.04 * size] @ along
@@ -89,34 +89,6 @@ def soles_of(doll: Puppet, character: Character, side: str) -> Soles:
         skin_toes = np.array([tip])
     if toes is None:
         # A foot in one piece rolls over its tip.
-        return Soles(heel, tip, None, _outermost(np.concatenate([[heel, tip], skin, skin_toes])), np.empty((0, 3)))
-    tips = _outermost(np.concatenate([[tip], skin_toes])) - toes
-    return Soles(heel, down + level, toes, _outermost(np.concatenate([[heel, down + level], skin])), tips)
-
-
-def _skin(character: Character, side: str, ankle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the skin on the foot without its toes, and on them, (V, 3) each, from the ankle."""
-    surface, none = character.surface, np.empty((0, 3))
-    if surface is None:
-        return none, none
-    parents = character.parents.tolist()
-
-    def on(role: str) -> np.ndarray:
-        if role not in character.roles:
-            return np.zeros(len(surface.points), bool)
-        top = character.roles[role]
-        with_it = [top in (b, *ancestors(b, parents)) for b in range(len(parents))]
-        return np.array(with_it)[surface.bones]
-
-    toes = on(f"{side}_toes")
-    foot = on(f"{side}_foot") & ~toes
-    return tuple(character.in_world(surface.points[part]) - ankle for part in (foot, toes))  # type: ignore[return-value]
-
-
-def _outermost(points: np.ndarray) -> np.ndarray:
-    """The few of points (N, 3) that lie outermost in some direction: what can touch a floor first."""
-    n = 128
-    z = 1 - (2 * np.arange(n) + 1) / n
-    turn = np.pi * (1 + 5**0.5) * np.arange(n)
-    ways = np.stack([np.sqrt(1 - z**2) * np.cos(turn), z, np.sqrt(1 - z**2) * np.sin(turn)], -1)
-    return points[np.unique((points @ ways.T).argmax(0))]
+        return Soles(heel, tip, None, outermost(np.concatenate([[heel, tip], skin, skin_toes])), np.empty((0, 3)))
+    tips = outermost(np.concatenate([[tip], skin_toes])) - toes
+    return Soles(heel, down + level, toes, outermost(np.concatenate([[heel, down + level], skin])), tips)
