@@ -15,7 +15,7 @@ import numpy as np
 
 from kinelift.errors import InputError, RecordError
 from kinelift.records import frozen_array
-from kinelift.retarget.names import SIDES, ancestors, check_roles, found_roles, read_map
+from kinelift.retarget.names import SIDES, check_roles, found_roles, read_map
 
 MAX_BONES = 20_000
 
@@ -129,7 +129,9 @@ class Character:
     def floor(self) -> float:
         """Height of the floor that the rest pose stands on, metres along `turn`'s up from the file's origin."""
         feet = {self.roles[f"{s}_{p}"] for s in SIDES for p in ("foot", "toes") if f"{s}_{p}" in self.roles}
-        under = np.array([bool(feet & {i, *ancestors(i, self.parents.tolist())}) for i in range(len(self.bones))])
+        under = np.zeros(len(self.bones), bool)
+        for i, p in enumerate(self.parents):
+            under[i] = i in feet or (p >= 0 and under[p])
         up = self.scale * self.turn[:, 1]
         if self.surface is not None and under[self.surface.bones].any():
             return float((self.surface.points[under[self.surface.bones]] @ up).min())

@@ -108,7 +108,7 @@ def planted(
 
     `ankle` (T, 3) is the path before; `arms` (T, 2, 3) heel and ball from the ankle; `contact`, `support` (T, 2) of
     the two; `low` (T,) the height of the sole's lowest point over the ankle (so negative), and `clear` (T,) how far
-    from its support it is at least. Metres. The same goes for a wrist and its hand.
+    from its support it should be. Metres. The same goes for a wrist and its hand.
     """
     stands = _standing(contact)
     both = np.minimum(stands[1:], stands[:-1])
@@ -118,11 +118,12 @@ def planted(
     out = ankle + fitted_path(times, 0 * ankle, loose, step, _STEP_WEIGHT * total)
     wanted = support - arms[..., 1]
     weight = _HEIGHT_WEIGHT * stands
-    least = np.max(np.where(stands > 0, support, 0.0), 1) - low + clear * (1 - stands.max(1))
+    least = np.max(np.where(stands > 0, support, 0.0), 1) - low
+    free = np.maximum(ankle[:, 1], least + clear)
     pressed = np.zeros(len(times))
     for _ in range(_ROUNDS):
         everything = np.stack([loose, *weight.T, pressed], 1)
-        goals = np.stack([ankle[:, 1], *wanted.T, least], 1)
+        goals = np.stack([free, *wanted.T, least], 1)
         total = everything.sum(1)
         goal = (everything * goals).sum(1) / total
         height = ankle[:, 1] + fitted_path(times, (goal - ankle[:, 1])[:, None], total)[:, 0]

@@ -31,7 +31,7 @@ _SOLES = BODY26.indices(*CONTACT_JOINTS)
 # Hip joint over the floor at 1.70 m of stature, metres (conventions.md).
 _LEG_M = 0.530 * 1.70
 # A foot in the air keeps this much of the source's height over the floor.
-_CLEAR = 0.5
+_CLEAR = 0.7
 _LEG = ("upper_leg", "lower_leg", "foot")
 # Seconds over which the path is averaged that `in_place` takes out.
 _STRIDE_S = 0.4
