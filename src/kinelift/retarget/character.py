@@ -18,6 +18,7 @@ from kinelift.records import frozen_array
 from kinelift.retarget.names import SIDES, check_roles, found_roles, read_map
 
 MAX_BONES = 20_000
+HUGE = 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +173,8 @@ def with_roles(character: Character, said: dict[str, int] | None = None, mapping
         new = read_map(mapping, character.bones)
         roles = {r: i for r, i in roles.items() if i not in new.values()} | new
     where = str(character.source.path)
+    if not (np.abs(character.rest[0]) < HUGE).all() or not (character.rest[2] > 1 / HUGE).all():
+        raise InputError(f"{where}: the skeleton is too large, or has no size")
     check_roles(roles, character.bones, character.parents.tolist(), where)
     character = _replaced(character, roles=roles)
     try:

@@ -18,6 +18,7 @@ from kinelift.kinematics import matrix_to_quat, nearest_rotation, quat_to_matrix
 from kinelift.retarget.animation import Animation
 from kinelift.retarget.character import MAX_BONES, Character, Source, Surface
 from kinelift.retarget.container import (
+    HUGE,
     Gltf,
     accessor,
     container_bytes,
@@ -142,7 +143,7 @@ def _surface(gltf: Gltf, character: Character, place: dict[int, int]) -> Surface
             count += len(p)
             if not len(p) == len(j) == len(w) or len(inverse) < len(joints) or count > MAX_POINTS:
                 raise ValueError("a mesh of unequal or too many attributes")
-            if not all(np.isfinite(a).all() for a in (p, w, inverse)) or (j.max(initial=0) >= len(joints)):
+            if not all((np.abs(a) < HUGE).all() for a in (p, w, inverse)) or (j.max(initial=0) >= len(joints)):
                 raise ValueError("a mesh with numbers that are not finite, or joints that are not there")
             most = j[np.arange(len(p)), w.argmax(1)].astype(int)
             bone = joints[most]

@@ -80,7 +80,7 @@ def soles_of(doll: Puppet, skins: list[np.ndarray], side: str) -> Soles:
     skin_toes = np.empty((0, 3)) if toes is None else skins[doll.at[f"{side}_toes"]] + toes
     if len(skin) + len(skin_toes):
         reach = np.concatenate([skin, skin_toes])
-        sole = reach[reach[:, 1] < down[1] + 0.04 * size] @ along
+        sole = reach[reach[:, 1] < reach[:, 1].min() + 0.04 * size] @ along
         heel, tip = down + sole.min() * along, down + sole.max() * along
     else:
         heel, tip = down - _HEEL * size * along, down + level + _TIP * size * along
