@@ -1,6 +1,6 @@
 """Pictures of the exported character as Blender imports it, standing on Blender's grid: docs/img/blender_*.png.
 
-    python benchmarks/blender_pictures.py [motion.npz] [--stride 22] [--stand 100] [--only formats] [--out docs/img]
+    python benchmarks/blender_pictures.py [motion.npz] [--stride 22] [--stand 107] [--only formats] [--out docs/img]
 
 Every file goes through Blender's importer with its default settings; floor and light are those of
 examples/05_fbx_turntable.py, which also makes the turntable. Needs Blender (scripts/blender_env.sh).
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("motion", type=Path, nargs="?", help="motion.npz; without: the bundled clip's own motion")
     parser.add_argument("--stride", type=int, default=22, help="frame that all formats show, from 0")
-    parser.add_argument("--stand", type=int, default=100, help="frame of the views from the front and the side")
+    parser.add_argument("--stand", type=int, default=107, help="frame of the views from the front and the side")
     parser.add_argument("--only", choices=("formats", "standing", "turntable"))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "img")
     args = parser.parse_args()

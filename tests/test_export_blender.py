@@ -71,7 +71,7 @@ def judged(blender, tmp_path_factory):
         "swing2997": take_of(smooth_motion(at_fps(30000 / 1001, 121 * 1001 / 30000), bend=0.7)),
         "uneven": take_of(smooth_motion(uneven)),
     }
-    job: dict = {"bvh": [], "glb": [], "fbx": [], "usd": [], "render": None}
+    job: dict = {"bvh": [], "glb": [], "fbx": [], "usd": []}
     truth, read = {}, []
     for name, take in takes.items():
         (npz,) = export(take, folder / f"{name}.npz")
@@ -90,9 +90,6 @@ def judged(blender, tmp_path_factory):
                 (path,) = export(take, folder / f"{name}.{'usda' if kind == 'usd' else kind}")
             job[kind].append({"path": str(path), **when[kind]})
             read.append((kind, name))
-    picture = os.environ.get("KINELIFT_BLENDER_PICTURE")
-    if picture:
-        job["render"] = {"path": picture, "glb": str(folder / "standing.glb"), "time": 0.5}
     (folder / "job.json").write_text(json.dumps(job))
     report = run_python("check_import.py", folder / "job.json", python=blender)
     left = {kind: iter(report[kind]) for kind in ("bvh", "glb", "fbx", "usd")}

@@ -2,8 +2,8 @@
 
     python check_import.py JOB.json
 
-The job: {"bvh": [{"path", "frames"}], "glb": [{"path", "fps", "times"}], "fbx" and "usd": [{"path", "fps", "frames"}],
-"render": {"path", "glb", "time"} or null}, all optional.
+The job: {"bvh": [{"path", "frames"}], "glb": [{"path", "fps", "times"}], "fbx" and "usd": [{"path", "fps", "frames"}]},
+all optional.
 The last line printed is JSON with, for each file, Blender's world positions (Z up) of the bones' heads and tails by
 name and frame, the frame range, and the lowest point of the posed mesh.
 """
@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import bpy
-from mathutils import Vector
 
 
 def empty_scene(fps=24):
@@ -85,35 +84,6 @@ def check_usd(path, fps, frames):
     return sampled(scene, frames)
 
 
-def render(path, glb, time):
-    """A small picture of the character from the front."""
-    scene = empty_scene(30)
-    bpy.ops.import_scene.gltf(filepath=glb)
-    scene.frame_set(round(time * 30))
-    (armature,) = [o for o in scene.objects if o.type == "ARMATURE"]
-    hips = armature.matrix_world @ armature.pose.bones["Hips"].head
-    bpy.ops.mesh.primitive_plane_add(size=30, location=(hips.x, hips.y, 0))
-
-    def aimed(data, at):
-        o = bpy.data.objects.new("aimed", data)
-        scene.collection.objects.link(o)
-        o.location = Vector((hips.x, hips.y, 0)) + Vector(at)
-        o.rotation_euler = (Vector((hips.x, hips.y, 0.9)) - o.location).to_track_quat("-Z", "Y").to_euler()
-        return o
-
-    scene.camera = aimed(bpy.data.cameras.new("camera"), (0.9, -4.2, 1.4))
-    for at, watts in (((3, -3, 4), 350), ((-4, -2, 3), 120)):
-        lamp = bpy.data.lights.new("lamp", "AREA")
-        lamp.energy, lamp.size = watts, 2
-        aimed(lamp, at)
-    scene.render.engine = "CYCLES"
-    scene.cycles.samples, scene.cycles.use_denoising = 8, False
-    scene.view_settings.view_transform = "Standard"
-    scene.render.resolution_x, scene.render.resolution_y = 240, 320
-    scene.render.filepath = path
-    bpy.ops.render.render(write_still=True)
-
-
 def main():
     """Do the job; JSON on the last line."""
     job = json.loads(Path(sys.argv[1]).read_text())
@@ -124,8 +94,6 @@ def main():
         "fbx": [check_fbx(**item) for item in job.get("fbx", [])],
         "usd": [check_usd(**item) for item in job.get("usd", [])],
     }
-    if job.get("render"):
-        render(**job["render"])
     print("\n" + json.dumps(report))
 
 
