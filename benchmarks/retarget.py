@@ -10,7 +10,7 @@ file's skin, and what is measured are points of the skin: heel and ball where th
 Sliding is the mean horizontal step of heel and ball while they are in contact, mm a frame of 30 per second; sinking
 their mean depth under the floor; "deepest" the deepest point of the shoe in any frame. The bar is the source + 20 %, as
 seen (mm on that character) and at the source's size (times source leg / character's leg), and not under 0.1 mm. Jitter
-is of the limbs' joints at the source's size; "jump" how high the lowest sole gets there, where the source jumps.
+is of the limbs' joints at the source's size; "jump" how high the lower ankle gets, against the source's at that size.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from rigs import RIGS, SkinnedRig  # noqa: E402
 FPS = 30.0
 ACTIONS = ("walk", "side_steps", "run", "squat", "jump", "sit", "lunge", "kick")
 MADE_S = 5.0
-CMU = ("walk", "run", "jump", "dance")
+CMU = ("walking", "running", "basketball", "soccer")
 MORE, LEAST_MM = 1.2, 0.1
 LIMBS = metrics.LIMBS
 
@@ -135,8 +135,12 @@ def contacts(motion: Motion) -> np.ndarray:
 def measured(
     soles: np.ndarray, shoe: np.ndarray, limbs: np.ndarray, contact: np.ndarray, fps: float, leg_m: float
 ) -> Feet:
-    flown = metrics.flights(soles, fps, contact, least_m=0.1 * leg_m / 0.85)
-    height = max((metrics.flight_height(soles, s) for s in flown), default=float("nan"))
+    # A larger foot that hangs takes nothing from a jump: the lower ankle over where flat feet have it.
+    ankles = limbs[:, [LIMBS.index(f"{s}_ankle") for s in ("left", "right")]]
+    flat = contact.reshape(len(contact), 2, 2).min(2) > 0.5
+    stand = float(np.median(ankles[..., 1][flat])) if flat.any() else 0.0
+    flown = metrics.flights(soles, fps, contact, least_m=0.12 * leg_m)
+    height = max((metrics.flight_height(ankles, s, stand) for s in flown), default=np.nan)
     return Feet(
         metrics.foot_sliding(soles, contact, fps), metrics.penetration(soles), float(-1000 * shoe[..., 1].min()),
         metrics.jitter(limbs, fps), height, leg_m,

@@ -58,8 +58,8 @@ def grid(size=12, line=0.012):
     """A floor with a line every metre."""
     bpy.ops.mesh.primitive_plane_add(size=2 * size, location=(0, 0, -0.004))
     floor = bpy.context.object
-    floor.data.materials.append(paint((0.75, 0.77, 0.80)))
-    ink = paint((0.28, 0.31, 0.36))
+    floor.data.materials.append(paint((0.42, 0.44, 0.47)))
+    ink = paint((0.16, 0.18, 0.22))
     for i in range(-size, size + 1):
         for horizontal in (True, False):
             bpy.ops.mesh.primitive_cube_add(size=1, location=(0, i, -0.003) if horizontal else (i, 0, -0.003))
@@ -109,7 +109,7 @@ def main():
     camera = bpy.data.cameras.new("camera")
     camera.lens = 50
     scene.camera = aimed(camera, (far * sin(turn), -far * cos(turn), job.get("camera_m", 1.5)), target)
-    for at, watts in (((4, -5, 6), 900), ((-6, -3, 4), 350), ((0, 5, 5), 300)):
+    for at, watts in (((3, -5, 6), 420), ((-6, -3, 4), 130), ((0, 5, 5), 160)):
         lamp = bpy.data.lights.new("lamp", "AREA")
         lamp.energy, lamp.size = watts, 3
         aimed(lamp, at, target)
@@ -119,7 +119,7 @@ def main():
     world = bpy.data.worlds.new("world")
     world.use_nodes = True
     world.node_tree.nodes["Background"].inputs["Color"].default_value = (0.85, 0.88, 0.92, 1)
-    world.node_tree.nodes["Background"].inputs["Strength"].default_value = 0.5
+    world.node_tree.nodes["Background"].inputs["Strength"].default_value = 0.35
     scene.world = world
     scene.render.resolution_x, scene.render.resolution_y = job["width"], job["height"]
     scene.render.filepath = job["path"]
