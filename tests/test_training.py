@@ -13,6 +13,7 @@ from kinelift.training.generate import generate, random_offsets
 from kinelift.training.views import (
     add_extremities,
     detect,
+    exchange_limbs,
     mirrored,
     observe,
     random_cameras,
@@ -199,6 +200,24 @@ def test_swapped_halves_keep_their_legs_and_take_a_whole_upper_body(made):
         taken = bone_lengths(BODY26, out[i, :1])[0][upper[1:]]
         inner = [k for k, j in enumerate(upper[1:]) if BODY26.parents[j] in upper]
         assert np.abs(shape[:, inner] - taken[inner]).max(1).min() < 1e-5
+
+
+def test_exchanged_limbs_keep_bones_and_trunk_and_follow_the_trunk(made):
+    """Nothing but limbs moves, bones keep their lengths, and windows turned about the vertical give turned ones."""
+    contact = contact_labels(made, 30.0)
+    out, touch = exchange_limbs(rng(2), made, contact)
+    moved = np.abs(out - made).max((1, 3)) > 1e-6
+    arms, legs = (BODY26.indices(*(f"{s}_{j}" for s in ("left", "right") for j in js))
+                  for js in (("elbow", "wrist", "hand"), ("knee", "ankle", "heel", "toe")))  # fmt: skip
+    assert 0.2 < moved[:, arms].any(1).mean() < 0.8
+    assert not np.delete(moved, arms + legs, axis=1).any()
+    np.testing.assert_allclose(bone_lengths(BODY26, out), bone_lengths(BODY26, made), atol=1e-9)
+    kept = ~moved[:, legs].any(1)
+    np.testing.assert_array_equal(touch[kept], contact[kept])
+    assert np.isnan(touch[~kept]).all()
+    quarter = np.array([[0, 0, -1.0], [0, 1, 0], [1, 0, 0]])
+    turned, _ = exchange_limbs(rng(2), made @ quarter, contact)
+    np.testing.assert_allclose(turned, out @ quarter, atol=1e-9)
 
 
 def test_detected_rays_are_near_the_truth_and_say_how_near(made):
@@ -389,6 +408,24 @@ def test_the_loss_is_least_at_the_truth_and_ignores_what_is_unknown(program, mad
     moved[:, :, B("nose")] += 5
     part = told | {"positions": holes}
     torch.testing.assert_close(loss(right._replace(positions=moved), part), loss(right, part))
+
+
+def test_the_pose_error_is_pa_mpjpe(program):
+    """As `metrics` measures it, unknown joints left out; a shift cannot lower it."""
+    from kinelift import metrics
+
+    true, found = torch.randn(2, 3, 5, 12, 3, dtype=torch.float64)
+    found = (true + 0.2 * found).requires_grad_()
+    known = torch.ones(3, 5, 12, dtype=torch.bool)
+    error = program[0]._pose_error(found, true, known)
+    assert 1000 * error.item() == pytest.approx(metrics.pa_mpjpe(found.detach().numpy(), true.numpy()), abs=0.05)
+    error.backward()
+    pull, x = found.grad, found.detach()
+    assert pull.sum(-2).abs().max() < 1e-9  # a shift
+    known[:, :, 4] = False
+    wild = x.clone()
+    wild[:, :, 4] = 100
+    torch.testing.assert_close(program[0]._pose_error(wild, true, known), program[0]._pose_error(x, true, known))
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing():

@@ -5,6 +5,7 @@ Vectorised over the batch. Camera axes are OpenCV's; noise is in fractions of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -189,6 +190,45 @@ def swap_halves(rng: np.random.Generator, p: np.ndarray) -> np.ndarray:
     return np.where(takes[:, None, None, None], mixed, p)
 
 
+# Limbs: joints, each with the one it hangs on; and the share of windows that get another's.
+_LIMBS = (
+    (("shoulder", "elbow", "wrist", "hand"), (0, 1, 2), 0.25),
+    (("hip", "knee", "ankle", "heel", "toe"), (0, 1, 2, 2), 0.08),
+)
+
+
+def exchange_limbs(rng: np.random.Generator, p: np.ndarray, contact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Arms and legs move as another window's do, turned to their own trunk, with their own bones' lengths.
+
+    Positions (B, T, 26, 3) and contacts (B, T, 4); contacts of another's legs are unknown (NaN).
+    """
+    out, contact = p.copy(), contact.copy()
+    for joints, parents, share in _LIMBS:
+        pair = BODY26.indices(f"left_{joints[0]}", f"right_{joints[0]}")
+        for side in ("left", "right"):
+            chain = BODY26.indices(*(f"{side}_{j}" for j in joints))
+            takes = np.flatnonzero(rng.random(len(p)) < share)
+            other = rng.integers(0, len(p), len(takes))
+            turn = np.swapaxes(_trunk(p[other], pair), -1, -2) @ _trunk(p[takes], pair)
+            for k, parent in enumerate(parents, 1):
+                bone = p[takes, :, chain[k]] - p[takes, :, chain[parent]]
+                theirs = p[other, :, chain[k]] - p[other, :, chain[parent]]
+                way = np.einsum("bti,btij->btj", _unit(theirs), turn)
+                length = np.linalg.norm(bone, axis=-1, keepdims=True)
+                out[takes, :, chain[k]] = out[takes, :, chain[parent]] + way * length
+            if joints[0] == "hip":
+                contact[takes] = np.nan
+    return out, contact
+
+
+def _trunk(p: np.ndarray, pair: Sequence[int]) -> np.ndarray:
+    """(B, T, 3, 3) of windows (B, T, 26, 3), rows: the direction of a pair of joints, up the trunk, and across both."""
+    up = _unit(p[:, :, _B("neck")] - p[:, :, 0])
+    left = p[:, :, pair[0]] - p[:, :, pair[1]]
+    left = _unit(left - up * (left * up).sum(-1, keepdims=True))
+    return np.stack([left, up, np.cross(left, up)], -2)
+
+
 def mirrored(p: np.ndarray, contact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Left and right exchanged of positions (..., 26, 3) and contacts (..., 4)."""
     return p[..., _MIRROR, :] * np.array([-1.0, 1.0, 1.0]), contact[..., [2, 3, 0, 1]]
@@ -285,7 +325,7 @@ def make_batch(rng: np.random.Generator, sources: Sources, n: int, frames: int) 
         parts.append((g, contact_labels(g, 30.0)))
     if sources.actions is not None:
         parts.append(_cut(rng, *sources.actions, acted, frames))
-    p, contact = (np.concatenate(x) for x in zip(*parts, strict=True))
+    p, contact = exchange_limbs(rng, *(np.concatenate(x) for x in zip(*parts, strict=True)))
     p = vary_widths(rng, p)
     flip = rng.random(len(p)) < 0.5
     p[flip], contact[flip] = mirrored(p[flip], contact[flip])
