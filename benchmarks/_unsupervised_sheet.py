@@ -28,17 +28,18 @@ def sheet(xy: np.ndarray, positions: np.ndarray) -> bytes:
 
 
 def pose_row(xy: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(CELL, 4 CELL and a gap, 3): one pose's drawings."""
-    drawings = [drawn(xy if axes is None else x[:, list(axes)] * (1, 1 if axes[1] == 1 else -1))
+    """(CELL, 4 CELL and a gap, 3): one pose's drawings, the three of its body on one scale."""
+    size = float(np.ptp(x, axis=0).max())
+    drawings = [drawn(xy) if axes is None else drawn(x[:, list(axes)] * (1, 1 if axes[1] == 1 else -1), size)
                 for axes in VIEWS.values()]  # fmt: skip
     return np.concatenate([*drawings, np.full((CELL, CELL // 6, 3), PAPER, np.uint8)], 1)
 
 
-def drawn(points: np.ndarray) -> np.ndarray:
-    """(CELL, CELL, 3): a skeleton (17, 2), y down, fitted to the cell; left blue, right orange."""
+def drawn(points: np.ndarray, size: float = 0.0) -> np.ndarray:
+    """(CELL, CELL, 3): a skeleton (17, 2), y down, left blue, right orange; `size`, or its own, fills the cell."""
     canvas = np.full((2 * CELL, 2 * CELL, 3), PAPER, np.uint8)
     low, high = points.min(0), points.max(0)
-    scale = 1.7 * CELL / max(float((high - low).max()), 1e-6)
+    scale = 1.7 * CELL / max(float((high - low).max()), size, 1e-6)
     at = np.round((points - (low + high) / 2) * scale + CELL).astype(int)
     for j, p in enumerate(H36M17.parents):
         if p >= 0:

@@ -16,7 +16,7 @@ from kinelift.records import Pose2D  # noqa: E402
 from kinelift.skeleton import BODY26, H36M17, joint_map  # noqa: E402
 from kinelift.training.projection import body, clips, elepose  # noqa: E402
 from kinelift.training.projection.flow import PoseFlow, fit_flow  # noqa: E402
-from kinelift.training.projection.seen import Seen, lifted, moved, orbiting, projected, shaped  # noqa: E402
+from kinelift.training.projection.seen import Seen, lifted, moved, orbiting, projected, shaped, turn_y  # noqa: E402
 
 SMALL = elepose.Config(steps=6, batch=16, width=24, flow_steps=5)
 FLIP = torch.tensor([1.0, 1.0, -1.0])
@@ -185,7 +185,8 @@ def test_clip_fit_finds_lost_depth(poses, seen, true, trained):
     pressed = torch.tensor(poses.positions) / unit
     z = pressed[:, :1, 2] + 0.6 * (pressed[..., 2] - pressed[:, :1, 2])
     start = clips._on_rays(seen.rays, z)
-    fitted = clips._fitted(model, seen, start, clips.Terms(start=3.0), 150, likely=False)
+    level, terms = torch.zeros(len(seen)), clips.Terms(start=3.0, proportions=0.06)
+    fitted = clips._fitted(model, seen, level, start, terms, 150, likely=False)
     torch.testing.assert_close(fitted[..., :2] / fitted[..., 2:], seen.rays, atol=1e-4, rtol=0)
     before, after = (error_mm(x - x[:, :1], true) for x in (start, fitted))
     assert after < 0.9 * before
@@ -201,6 +202,43 @@ def test_clips_lift_alike_alone_and_together(poses, trained, monkeypatch):
     torch.testing.assert_close(whole, alone, atol=2e-3, rtol=0)
     once = clips.lift_clips(model, Seen.of(poses), clips.Terms(rounds=1, steps=4, views=2))
     assert once.shape == (len(poses), 17, 3) and once.isfinite().all() and (once[:, 0] == 0).all()
+
+
+def test_likelihood_is_the_poses_not_the_bodys(seen, true, trained):
+    """Narrow shoulders make a pose no less likely; a trunk that leans does."""
+    aimed, level, azimuth = seen.in_aimed(true), torch.zeros(len(true)), torch.linspace(0, 6, len(true))
+    narrow = body.bone_lengths(aimed).clone()
+    narrow[:, [j - 1 for j in H36M17.indices("LShoulder", "RShoulder")]] *= 0.5
+    other = body.with_bones(aimed, narrow)
+    torch.testing.assert_close(body.bone_lengths(other), narrow, atol=1e-4, rtol=0)
+    nats = [clips.unlikeliness(trained[0], x, level, azimuth, 0 * azimuth) for x in (aimed, other, aimed.roll(1, 2))]
+    torch.testing.assert_close(nats[1], nats[0], atol=1e-2, rtol=1e-3)
+    assert (nats[2] - nats[0]).abs().mean() > 1
+
+
+def test_clip_means():
+    means = clips._clip_means(torch.tensor([1.0, 3.0, 5.0, 7.0, 9.0]), torch.tensor([0, 0, 1, 1, 1]))
+    assert means.tolist() == [2, 2, 7, 7, 7]
+
+
+def test_bones_are_read_off_upright_poses():
+    """A standing body seen from all around, with arms that swing: its proportions come back from 2D."""
+    g = torch.Generator().manual_seed(0)
+    direction = torch.zeros(16, 3)
+    direction[:, 1] = torch.tensor([1.0 if "Knee" in H36M17.joints[j] or "Foot" in H36M17.joints[j] else -1.0
+                                    for j in body.ENDS])  # fmt: skip
+    for joint in ("RHip", "LHip", "RShoulder", "LShoulder"):
+        direction[H36M17.index(joint) - 1] = torch.tensor([1.0 if joint[0] == "L" else -1.0, 0, 0])
+    direction = direction.expand(600, 16, 3).clone()
+    for joint in ("RElbow", "RWrist", "LElbow", "LWrist"):
+        swing = torch.randn(600, 3, generator=g) * 0.4 + torch.tensor([0.0, 1.0, 0.0])
+        direction[:, H36M17.index(joint) - 1] = torch.nn.functional.normalize(swing, dim=-1)
+    lengths = body.rest_bones()
+    lengths[[j - 1 for j in H36M17.indices("Spine", "Thorax")]] *= 1.3
+    x = moved(turn_y(6.3 * torch.rand(600, generator=g)), body.jointed(direction * lengths[:, None]))
+    found = body.seen_bones(x[..., :2])
+    assert (found / (lengths / lengths.mean())).log().abs().max() < 0.12
+    torch.testing.assert_close(body.seen_bones(x[:50, :, :2]), body.rest_bones())
 
 
 def test_training_never_looks_at_3d(poses, trained, tmp_path):

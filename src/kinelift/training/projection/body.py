@@ -30,6 +30,7 @@ NOSE_AHEAD = 0.2  # of neck-to-nose along the shoulders' front, at least; 0 wher
 _NOSE_ASIDE = 0.4  # of neck-to-nose along the shoulders, at most
 _TWIST = 0.6  # of the angle between hips and shoulders, at least
 _TILT = 0.35  # of hips or shoulders along the trunk, at most
+_STANDING, _FEWEST = 0.95, 100  # see seen_bones
 _THIGH_BACK = 0.6  # of a thigh along the back, at most
 
 
@@ -47,6 +48,51 @@ def rest_bones() -> Tensor:
 def bone_lengths(x: Tensor) -> Tensor:
     """(N, 16) lengths of the bones that end in joints 1..16 of positions (N, 17, 3)."""
     return (x[:, ENDS] - x[:, STARTS]).square().sum(-1).add(1e-8).sqrt()
+
+
+def seen_bones(flat: Tensor) -> Tensor:
+    """(16,) bone lengths over their mean, left like right, of the people in poses (N, 17, 2), from 2D alone.
+
+    In upright poses, level trunk and straight legs, what stands is seen at its length and what lies across or hangs is
+    seen shortened by chance: the median of the former, the upper quartile of the latter. The reference body's
+    (`rest_bones`) where fewer than 100 poses are upright.
+    """
+    bones = flat[:, ENDS] - flat[:, STARTS]
+    length = bones.norm(dim=-1)
+    trunk, upright = _stands(flat[:, 0] - flat[:, _I("Thorax")])
+    height = trunk
+    for s in "RL":
+        hip, knee, foot = (flat[:, _I(s + j)] for j in ("Hip", "Knee", "Foot"))
+        leg, stands = _stands(foot - hip)
+        upright &= stands & (leg > _STANDING * ((knee - hip).norm(dim=-1) + (foot - knee).norm(dim=-1)))
+        height = height + leg / 2
+    if upright.sum() < _FEWEST:
+        return rest_bones().to(flat)
+    share = (length / height[:, None])[upright]
+    share = torch.cat([share, share[:, BONE_MIRROR]])
+    out = share.quantile(0.75, dim=0)
+    standing = [ENDS.index(j) for j in H36M17.indices("RKnee", "RFoot", "LKnee", "LFoot", "Spine", "Thorax")]
+    out[standing] = share[:, standing].median(0).values
+    return out / out.mean()
+
+
+def _stands(down: Tensor) -> tuple[Tensor, Tensor]:
+    """Lengths (N,) of vectors (N, 2), y down, and whether they point down."""
+    length = down.norm(dim=-1)
+    return length, down[:, 1] > _STANDING * length
+
+
+def jointed(bones: Tensor) -> Tensor:
+    """Positions (N, 17, 3) from the hip of bones (N, 16, 3), from their beginnings to joints 1..16."""
+    out = [torch.zeros_like(bones[:, 0])]
+    for i, start in enumerate(STARTS):
+        out.append(out[start] + bones[:, i])
+    return torch.stack(out, 1)
+
+
+def with_bones(x: Tensor, lengths: Tensor) -> Tensor:
+    """Positions (N, 17, 3) from the hip of a body with bone lengths (16,) or (N, 16) in the pose of x (N, 17, 3)."""
+    return jointed((x[:, ENDS] - x[:, STARTS]) * (lengths / bone_lengths(x))[..., None])
 
 
 def mirrored(flat: Tensor) -> Tensor:

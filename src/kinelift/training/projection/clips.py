@@ -1,9 +1,9 @@
 """A whole clip lifted at once, from 2D alone: start frame by frame, then agree on one body and one motion.
 
-Twice over: (1) each limb's bones may point towards or away from the camera; of the four choices the likeliest path
-through the clip is found by dynamic programming, by the flow over turned views, ranges of motion and small steps.
-(2) depths, the hip's distance and the clip's bone lengths are fitted by gradient descent to constant bones, small
-accelerations, likely views and ranges of motion; the joints stay on their rays. The unit is a mean bone.
+(1) Each limb's bones may point towards or away from the camera; of the four choices the likeliest path through the
+clip is found by dynamic programming, by the flow over turned views, ranges of motion and small steps. (2) Depths, the
+hip's distance and the clip's bone lengths are fitted by gradient descent to constant bones, small accelerations, likely
+views and ranges of motion; the joints stay on their rays. The unit is a mean bone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ except ImportError:  # pragma: no cover - depends on the installation
     raise MissingExtraError("training", "pip install 'kinelift[train]'") from None
 from torch import Tensor
 
-from kinelift.training.projection.body import bone_lengths, limb_strain, trunk_strain
+from kinelift.training.projection.body import bone_lengths, limb_strain, trunk_strain, with_bones
 from kinelift.training.projection.elepose import Trained, even_bones
 from kinelift.training.projection.seen import Seen, moved, orbiting, projected, shaped
 
@@ -56,15 +56,15 @@ class Terms:
         strain: Of ranges of motion, in both.
     """
 
-    rounds: int = 2
+    rounds: int = 1
     steps: int = 80
-    views: int = 8
+    views: int = 4
     choice: float = 5.0
     step: float = 0.25
     bone: float = 0.05
     acceleration: float = 0.06
     start: float = 0.3
-    proportions: float = 0.06
+    proportions: float = 0.2
     likely: float = 1.0
     strain: float = 5.0
 
@@ -105,28 +105,41 @@ def _lift(trained: Trained, seen: Seen, terms: Terms) -> Tensor:
     size = bone_lengths(aimed).mean(1)
     hip = torch.nn.functional.normalize(_on_rays(seen.rays, torch.ones_like(seen.flat[..., 0]))[:, 0], dim=-1)
     x = seen.in_camera(aimed / size[:, None, None]) + hip[:, None] * (seen.distance / size)[:, None, None]
-    x = _fitted(trained, seen, x, terms, terms.steps * 3 // 4, likely=False)
+    elevation = _clip_means(trained.elevations(seen), seen.sequence)
+    x = _fitted(trained, seen, elevation, x, terms, terms.steps * 3 // 4, likely=False)
     for _ in range(terms.rounds):
-        x = _fitted(trained, seen, _directed(trained, seen, x, terms), terms, terms.steps, likely=True)
+        x = _directed(trained, seen, elevation, x, terms)
+        x = _fitted(trained, seen, elevation, x, terms, terms.steps, likely=True)
     return x - x[:, :1]
+
+
+def _clip_means(values: Tensor, clip: Tensor) -> Tensor:
+    """(N,) each clip's mean of values (N,)."""
+    count = torch.bincount(clip).to(values)
+    return (torch.zeros_like(count).index_add_(0, clip, values) / count)[clip]
 
 
 def _on_rays(rays: Tensor, depths: Tensor) -> Tensor:
     return torch.cat([rays * depths[..., None], depths[..., None]], -1)
 
 
-def unlikeliness(trained: Trained, aimed: Tensor, azimuth: Tensor, wander: Tensor) -> Tensor:
+def unlikeliness(trained: Trained, aimed: Tensor, elevation: Tensor, azimuth: Tensor, wander: Tensor) -> Tensor:
     """(N,) nats by which turned views of positions (N, 17, 3) in aimed axes are unlikely.
 
-    azimuth: (N,) or (1,) radians; wander: the same, standard deviations of the new view's elevation.
+    The pose counts, not the body: it is given everyone's bone lengths first, as a body unlike those that the flow knows
+    would be pressed towards them. elevation: (N,) of the views, radians; azimuth: (N,) or (1,) radians; wander: the
+    same, standard deviations of the new view's elevation.
     """
     mean = aimed.new_full((1,), trained.elevation[0])
-    there = moved(orbiting(mean, azimuth, mean + _ELEVATION_SPREAD * wander), aimed)
+    turn = orbiting(elevation, azimuth.expand_as(elevation), (mean + _ELEVATION_SPREAD * wander).expand_as(elevation))
+    there = moved(turn, with_bones(aimed, trained.bones))
     there = there / there[:, 1:].norm(dim=-1).mean(1).detach()[:, None, None]
     return trained.flow(shaped(projected(there, there.new_full((len(there),), _DISTANCE)))[0])
 
 
-def _fitted(trained: Trained, seen: Seen, start: Tensor, terms: Terms, steps: int, likely: bool) -> Tensor:
+def _fitted(
+    trained: Trained, seen: Seen, elevation: Tensor, start: Tensor, terms: Terms, steps: int, likely: bool
+) -> Tensor:
     """Absolute positions (N, 17, 3) in the camera's axes after `steps` of Adam from `start`."""
     rays, clip = seen.rays, seen.sequence
     inner = (clip[2:] == clip[:-2])[:, None, None] if len(clip) > 2 else None
@@ -149,7 +162,7 @@ def _fitted(trained: Trained, seen: Seen, start: Tensor, terms: Terms, steps: in
             loss = loss + ((1 + second.square().sum(-1)).sqrt() - 1).sum()
         if likely:
             azimuth = 2 * np.pi * torch.rand(len(x), device=x.device)
-            nats = unlikeliness(trained, seen.in_aimed(x), azimuth, torch.randn_like(azimuth))
+            nats = unlikeliness(trained, seen.in_aimed(x), elevation, azimuth, torch.randn_like(azimuth))
             loss = loss + terms.likely * _WORST * torch.tanh(nats / _WORST).sum()
         optimiser.zero_grad()
         loss.backward()
@@ -163,12 +176,12 @@ def _robust(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _directed(trained: Trained, seen: Seen, x: Tensor, terms: Terms) -> Tensor:
+def _directed(trained: Trained, seen: Seen, elevation: Tensor, x: Tensor, terms: Terms) -> Tensor:
     """Positions (N, 17, 3) with each limb's bones towards or away from the camera, whichever is the likeliest path."""
     clip = seen.sequence.cpu().numpy()
     for limb in LIMBS:
         choices = torch.stack(_directions(x, seen.rays, limb), 1)
-        cost = torch.stack([_cost(trained, seen.in_aimed(c), terms) for c in choices.unbind(1)], 1)
+        cost = torch.stack([_cost(trained, seen.in_aimed(c), elevation, terms) for c in choices.unbind(1)], 1)
         joints = choices[:, :, list(limb[1:])] - x[:, None, :1]
         step = joints[1:, :, None] - joints[:-1, None]
         between = (step.square().sum((-1, -2)) / terms.step**2).cpu().numpy()
@@ -191,14 +204,15 @@ def _directions(x: Tensor, rays: Tensor, limb: tuple[int, ...]) -> list[Tensor]:
     return out
 
 
-def _cost(trained: Trained, aimed: Tensor, terms: Terms) -> Tensor:
+def _cost(trained: Trained, aimed: Tensor, elevation: Tensor, terms: Terms) -> Tensor:
     """(N,) cost of a choice: mean unlikeliness over views all around, and strain."""
     aimed = aimed / aimed[:, 1:].norm(dim=-1).mean(1)[:, None, None]
     total = terms.strain * (trunk_strain(aimed, trained.nose_ahead) + limb_strain(aimed))
     for k in range(terms.views):
         azimuth = aimed.new_full((1,), 2 * np.pi * (k + 0.5) / terms.views)
         wander = aimed.new_full((1,), float(np.sin(2.4 * k)))
-        total = total + terms.choice / terms.views * unlikeliness(trained, aimed, azimuth, wander).clamp(max=60)
+        nats = unlikeliness(trained, aimed, elevation, azimuth, wander)
+        total = total + terms.choice / terms.views * nats.clamp(max=60)
     return total
 
 

@@ -26,21 +26,21 @@ try:
 except ImportError:  # pragma: no cover - depends on the installation
     raise MissingExtraError("training", "pip install 'kinelift[train]'") from None
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
 
 from kinelift.training.projection.body import (
     BONE_MIRROR,
     ENDS,
-    MIRROR,
     NOSE_AHEAD,
     bone_lengths,
     limb_strain,
     mirrored,
     rest_bones,
+    seen_bones,
     trunk_strain,
 )
 from kinelift.training.projection.export import export
 from kinelift.training.projection.flow import PoseFlow, fit_flow
+from kinelift.training.projection.networks import BothSides, EleposeNet
 from kinelift.training.projection.runs import Journal, load_checkpoint, loggers, quick_cpu, save_checkpoint
 from kinelift.training.projection.seen import Seen, lifted, moved, orbiting, projected, shaped
 
@@ -75,6 +75,8 @@ class Config:
         trunk: Of `trunk_strain`.
         limbs: Of `limb_strain`.
         level: Of squared elevations over 0.2 radians: cameras are about level.
+        as_seen: Whether the reference body is, in place of kinelift's, one with the bones that upright poses of the
+            set show (`seen_bones`): annotators have their own idea of where hips are.
         nose_ahead: What `trunk_strain` asks of the nose; 0 for sets whose nose is the head's middle (MPII).
         seed: Seeds weights, batches and views.
         threads: Torch threads.
@@ -97,6 +99,7 @@ class Config:
     trunk: float = 8.0
     limbs: float = 8.0
     level: float = 1.0
+    as_seen: bool = False
     nose_ahead: float = NOSE_AHEAD
     seed: int = 0
     threads: int = 1
@@ -118,49 +121,6 @@ class Config:
         return min((step + 1) / warm, 0.5 * (1 + float(np.cos(np.pi * step / self.steps))))
 
 
-class _Block(nn.Module):
-    """x + two linear layers, leaky ReLU after each."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + leaky_relu(self.outer(leaky_relu(self.inner(x))))
-
-
-class EleposeNet(nn.Module):
-    """Poses (N, 34) to depths (N, 17) from the hip, in spreads, and the camera's elevation (N,), radians."""
-
-    def __init__(self, width: int = 512):
-        super().__init__()
-        self.first, self.shared = nn.Linear(34, width), _Block(width)
-        self.pose, self.depths = nn.Sequential(_Block(width), _Block(width)), nn.Linear(width, 16)
-        self.camera, self.angle = _Block(width), nn.Linear(width, 1)
-        with torch.no_grad():
-            self.depths.weight.mul_(0.1)
-            self.angle.weight.mul_(0.1)
-
-    def forward(self, flat: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
-        h = self.shared(leaky_relu(self.first(flat)))
-        depths = self.depths(self.pose(h))
-        return nn.functional.pad(depths, (1, 0)), 0.5 * self.angle(self.camera(h))[:, 0]
-
-
-class BothSides(nn.Module):
-    """The depths of an `EleposeNet`: the mean of its answers for a pose and for its mirror image."""
-
-    def __init__(self, net: EleposeNet):
-        super().__init__()
-        self.net = net
-
-    def forward(self, flat: Tensor) -> Tensor:
-        """(N, 34) to (N, 17)."""
-        other = mirrored(flat.unflatten(1, (17, 2))).flatten(1)
-        return 0.5 * (self.net(flat)[0] + self.net(other)[0][:, MIRROR])
-
-
 class _Learner(nn.Module):
     """The lifter and the bone lengths that are learned with it.
 
@@ -173,14 +133,13 @@ class _Learner(nn.Module):
     rest: Tensor
     share: Tensor
 
-    def __init__(self, config: Config, frames: Tensor):
-        """frames: (C,) of each clip."""
+    def __init__(self, config: Config, seen: Seen):
         super().__init__()
         self.config, self.net = config, EleposeNet(config.width)
-        self.register_buffer("rest", rest_bones())
-        self.register_buffer("share", 1 / frames.float())
-        self.bones = nn.Parameter(rest_bones().log())
-        self.own = nn.Parameter(torch.zeros(len(frames), len(ENDS)))
+        self.register_buffer("rest", seen_bones(seen.flat).cpu() if config.as_seen else rest_bones())
+        self.register_buffer("share", 1 / torch.bincount(seen.sequence).cpu())
+        self.bones = nn.Parameter(self.rest.log())
+        self.own = nn.Parameter(torch.zeros(len(self.share), len(ENDS)))
 
     def forward(self, flow: PoseFlow, flat: Tensor, distance: Tensor, clip: Tensor, azimuth: Tensor, unit: Tensor):  # type: ignore[no-untyped-def]
         """Weighted losses by name, of poses (B, 17, 2) at distances (B,) of clips (B,), turned by azimuths (B,).
@@ -263,6 +222,11 @@ class Trained:
         depths = torch.cat([BothSides(self.net)(f.flatten(1)) for f in seen.flat.split(8192)])
         return lifted(seen.flat, depths, seen.distance)
 
+    @torch.no_grad()
+    def elevations(self, seen: Seen) -> Tensor:
+        """(N,) the cameras' predicted elevations, radians, frame by frame."""
+        return torch.cat([self.net(f.flatten(1))[1] for f in seen.flat.split(8192)])
+
 
 def train(
     config: Config,
@@ -281,9 +245,9 @@ def train(
     fabric = Fabric(accelerator=config.device, devices=1, precision="bf16-mixed", loggers=loggers(out))
     told = progress or (lambda done, total: None)
     with quick_cpu(config.threads):
-        seen, checks = Seen.of(data, fabric.device), _checks(held_out, fabric.device)
+        seen, held = Seen.of(data, fabric.device), checks(held_out, fabric.device)
         torch.manual_seed(config.seed)
-        learner = _Learner(config, torch.bincount(seen.sequence).cpu())
+        learner = _Learner(config, seen)
         learner, optimiser = fabric.setup(learner, _optimiser(learner, config))
         state = load_checkpoint(out / "checkpoint.pt", asdict(config), data, _FREE) if resume else None
         total = config.flow_steps + config.steps
@@ -300,14 +264,14 @@ def train(
         while done < config.steps:
             row = _round(fabric, learner, optimiser, flow, seen, config, done)
             done = int(row["iteration"])
-            row |= _measured(_trained(learner, flow, seen), *checks)
+            row |= measured_on(_trained(learner, flow, seen), *held)
             journal.write({"epoch": done, **row})
             state = {"learner": learner.state_dict(), "optimiser": optimiser.state_dict(), "flow": flow.state_dict()}
             save_checkpoint(out / "checkpoint.pt", state, asdict(config), data, done)
             told(config.flow_steps + done, total)
         trained = _trained(learner, flow, seen)
-        _save(trained, config, out / "elepose.pt")
-        measured = {k: v for k, v in _measured(trained, *checks).items() if v == v}
+        save_trained(trained, asdict(config), out / "elepose.pt")
+        measured = {k: v for k, v in measured_on(trained, *held).items() if v == v}
         return export(BothSides(trained.net), out / "lifter.onnx", asdict(config), measured, data.name)
 
 
@@ -350,7 +314,7 @@ def _trained(learner: Any, flow: PoseFlow, seen: Seen) -> Trained:
     return Trained(bare.net, flow, even_bones(bare.bones), spread, bare.config.nose_ahead)
 
 
-def _checks(data: PoseSet, device: torch.device) -> tuple[Seen, np.ndarray | None]:
+def checks(data: PoseSet, device: torch.device | str) -> tuple[Seen, np.ndarray | None]:
     """Evenly spaced poses of a set, and their truth in aimed axes (N, 17, 3) metres where there is any."""
     data = data.sliced(slice(None, None, max(len(data) // _CHECKED, 1)))
     seen = Seen.of(data, device)
@@ -359,7 +323,7 @@ def _checks(data: PoseSet, device: torch.device) -> tuple[Seen, np.ndarray | Non
     ).cpu().numpy()
 
 
-def _measured(trained: Trained, seen: Seen, truth: np.ndarray | None) -> dict[str, float]:
+def measured_on(trained: Trained, seen: Seen, truth: np.ndarray | None) -> dict[str, float]:
     """N-MPJPE and PA-MPJPE in mm of single frames."""
     if truth is None:
         return dict.fromkeys(("val_n_mpjpe", "val_pa_mpjpe"), float("nan"))
@@ -367,8 +331,10 @@ def _measured(trained: Trained, seen: Seen, truth: np.ndarray | None) -> dict[st
     return {"val_n_mpjpe": metrics.n_mpjpe(said, truth), "val_pa_mpjpe": metrics.pa_mpjpe(said, truth)}
 
 
-def _save(trained: Trained, config: Config, path: Path) -> None:
-    state = {"format": FORMAT, "config": asdict(config), "elevation": list(trained.elevation), "bones": trained.bones}
+def save_trained(trained: Trained, config: dict[str, Any], path: Path) -> None:
+    """Write for `load_trained`, with the options that made it."""
+    state = {"format": FORMAT, "elevation": list(trained.elevation), "bones": trained.bones}
+    state["config"] = config | {"nose_ahead": trained.nose_ahead}
     torch.save(state | {"net": trained.net.state_dict(), "flow": trained.flow.state_dict()}, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
 
@@ -379,16 +345,16 @@ def load_trained(path: Path, device: str = "cpu") -> Trained:
         state = torch.load(path, weights_only=True, map_location="cpu")
         if state["format"] != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
-        net = EleposeNet(state["config"]["width"])
+        net = EleposeNet(len(state["net"]["first.bias"]))
         net.load_state_dict(state["net"])
-        mean, spread = state["elevation"]
-        flow = _empty_flow(state["flow"])
+        mean, spread = (float(v) for v in state["elevation"])
+        bones = state["bones"].reshape(16)
+        flow, ahead = _empty_flow(state["flow"]), float(state["config"]["nose_ahead"])
     except Exception as e:  # torch's and its unpickler's own types
         reason = (str(e).splitlines() or [type(e).__name__])[0][:120]
         raise InputError(f"{path}: cannot be read as a trained lifter ({reason})") from None
     net = net.eval().requires_grad_(False).to(device)
-    ahead = float(state["config"]["nose_ahead"])
-    return Trained(net, flow.to(device), state["bones"].to(device), (float(mean), float(spread)), ahead)
+    return Trained(net, flow.to(device), bones.to(device), (mean, spread), ahead)
 
 
 def _empty_flow(state: dict[str, Tensor]) -> PoseFlow:
