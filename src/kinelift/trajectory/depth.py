@@ -124,6 +124,8 @@ def _told(session: Any) -> str:
 def _layout(session: Any, weights: bytes) -> str | None:
     """Which layout a network has, by its inputs and outputs and by what makes them."""
     inputs, outputs = session.get_inputs(), {o.name: o for o in session.get_outputs()}
+    if not inputs or not outputs:
+        return None
     shape = inputs[0].shape
     picture = inputs[0].type == "tensor(float)" and len(shape) == 4 and (shape[1] == 3 or not isinstance(shape[1], int))
     if not picture or any(isinstance(n, int) and n > _WIDEST for n in shape):
