@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from kinelift.export.body import Surface, body
+from kinelift.export.rig import BODY_RIG, rig_of
 from kinelift.kinematics import reference_offsets
+from kinelift.records import Motion
 from kinelift.retarget.character import Character, Source
 from kinelift.skeleton import BODY26
 
 # What stands where, by body joint; a pair is a point a share of the way from one joint to another.
 _Place = str | tuple[str, str, float]
-_TRUNK: tuple[_Place, ...] = ("pelvis", "spine", ("spine", "chest", 0.5), "chest", "neck", "head")
+_BETWEEN: _Place = ("spine", "chest", 0.5)
+_TRUNK: tuple[_Place, ...] = ("pelvis", "spine", _BETWEEN, "chest", "neck", "head")
 _ARM: tuple[_Place, ...] = (("chest", "shoulder", 0.3), "shoulder", "elbow", "wrist")
 _LEG: tuple[_Place, ...] = ("hip", "knee", "ankle", "toe")
 
@@ -59,8 +64,9 @@ def character(name: str) -> Character:
     for place, bone in zip(_TRUNK, trunk, strict=True):
         bones.append((bone, len(bones) - 1, _at(rest, place, "")))
     start = len(bones) - len(trunk)
-    for side, word in zip(("left_", "right_"), words, strict=True):
-        for names, places, on in ((arm, _ARM, start + 3), (leg, _LEG, start)):
+    for names, places, hung_on in ((arm, _ARM, start + 3), (leg, _LEG, start)):
+        for side, word in zip(("left_", "right_"), words, strict=True):
+            on = hung_on
             for bone, place in zip(names, places, strict=True):
                 bones.append((bone.format(word), on, _at(rest, place, side)))
                 on = len(bones) - 1
@@ -76,6 +82,22 @@ def character(name: str) -> Character:
         1.0,
         Source("built-in", Path(name), tuple(range(n))),
     )
+
+
+def surfaces(name: str) -> dict[str, Surface]:
+    """The body that the exporters draw, on the bones of a built-in rig."""
+    offsets, n = reference_offsets(), len(BODY26)
+    still = Motion(
+        BODY26, offsets, np.tile([0, 0, 0, 1.0], (1, n, 1)), np.zeros((1, 3)), np.zeros((1, 0)), np.zeros(0),
+        np.ones(1, bool), np.zeros((1, n)), np.zeros(1),
+    )  # fmt: skip
+    # The same joints in the same order, but that the rig has one more in the spine and perhaps one below.
+    bones = np.array([i for i in range(len(BODY_RIG) + 1) if _TRUNK[i : i + 1] != (_BETWEEN,)])
+    bones += BUILT_IN[name][0] is not None
+    drawn = body(rig_of(still))
+    return {
+        k: replace(s, joints=np.where(s.weights > 0, bones[s.joints], 0).astype(np.uint8)) for k, s in drawn.items()
+    }
 
 
 def _rest_positions() -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 # glTF's numbers for component types, and components of an element (specification 2.0, 3.6.2.2).
 TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+
+
+class UnreadableError(Exception):
+    """Valid data that is not read here: sparse, compressed, or in another file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +102,12 @@ def _json(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_JSON_BYTES:
         raise ValueError(f"over {MAX_JSON_BYTES >> 20} MB of JSON")
 
-    def refused(constant: str) -> float:
-        raise ValueError(f"{constant} is no number")
+    def finite(text: str) -> float:
+        if not math.isfinite(value := float(text)):
+            raise ValueError(f"{text[:20]} is no finite number")
+        return value
 
-    content = json.loads(data.decode("utf-8-sig"), parse_constant=refused)
+    content = json.loads(data.decode("utf-8-sig"), parse_constant=finite, parse_float=finite)
     if not isinstance(content, dict):
         raise ValueError("expected a JSON object")
     return content
@@ -138,15 +145,15 @@ def index(value: Any, size: int, what: str) -> int:
 def accessor(gltf: Gltf, number: Any) -> np.ndarray:
     """The values (count, components) of an accessor, normalised integers as fractions.
 
-    Raises `ValueError` where it does not lie within its buffer, `LookupError` for what only an extension can read.
+    Raises `ValueError` where it does not lie within its buffer, `UnreadableError` for what needs a decoder or a file.
     """
     accessors, views = entries(gltf, "accessors"), entries(gltf, "bufferViews")
     a = accessors[index(number, len(accessors), "accessor")]
     if "sparse" in a or "bufferView" not in a:
-        raise LookupError("sparse or compressed accessor")
+        raise UnreadableError("sparse or compressed accessor")
     view = views[index(a["bufferView"], len(views), "bufferView")]
     if "EXT_meshopt_compression" in view.get("extensions", {}):
-        raise LookupError("compressed bufferView")
+        raise UnreadableError("compressed bufferView")
     kind = np.dtype(TYPES[a["componentType"]])
     width = COMPONENTS[a["type"]]
     data = _buffer(gltf, view.get("buffer"))
@@ -171,7 +178,7 @@ def _buffer(gltf: Gltf, number: Any) -> bytes:
     if uri is None:
         return gltf.binary
     if not isinstance(uri, str) or not uri.startswith("data:") or ";base64," not in uri[:200]:
-        raise LookupError("the buffer is another file")
+        raise UnreadableError("the buffer is another file")
     if number not in gltf.decoded:
         gltf.decoded[number] = base64.b64decode(uri.split(",", 1)[1], validate=True)
     return gltf.decoded[number]

@@ -16,7 +16,7 @@ from kinelift.errors import InputError
 from kinelift.export.body import MATERIALS, Surface, body
 from kinelift.export.rig import Rig
 from kinelift.kinematics import continuous_quats, matrix_to_quat, quat_to_matrix
-from kinelift.retarget import bvh_file, gltf_file
+from kinelift.retarget import built_in, bvh_file, gltf_file
 from kinelift.retarget.animation import Animation
 from kinelift.retarget.character import Character, Source
 from kinelift.retarget.container import Gltf
@@ -169,13 +169,16 @@ def _add_body(content: dict[str, Any], data: bytearray, plain: Character) -> Non
 
 
 def _surfaces(plain: Character) -> dict[str, Surface]:
-    """Capsules along the bones."""
+    """The body of a built-in rig; else capsules along the bones, flat on the floor."""
+    if str(plain.source.path) in built_in.BUILT_IN:
+        return built_in.surfaces(str(plain.source.path))
     n = len(plain.bones)
     ends = {i: _end(plain, i) for i in range(n) if not (plain.parents == i).any()}
     offsets = np.concatenate([np.zeros((1, 3)), plain.local[1:]])
     rig = Rig(plain.bones, tuple(plain.parents.tolist()), offsets, (None,) * n, ends, body=False)
     shift = plain.rest[0][0] - rig.rest_positions[0]
     try:
-        return {k: replace(s, positions=s.positions + shift) for k, s in body(rig).items()}
+        drawn = {k: replace(s, positions=s.positions + shift) for k, s in body(rig).items()}
+        return {k: replace(s, positions=np.maximum(s.positions, [-np.inf, 0, -np.inf])) for k, s in drawn.items()}
     except ValueError:
         raise InputError(f"{plain.source.path}: the skeleton has no bones to show") from None

@@ -20,6 +20,7 @@ from kinelift.retarget.character import MAX_BONES, Character, Source, Surface
 from kinelift.retarget.container import (
     HUGE,
     Gltf,
+    UnreadableError,
     accessor,
     container_bytes,
     entries,
@@ -138,7 +139,7 @@ def _surface(gltf: Gltf, character: Character, place: dict[int, int]) -> Surface
             try:
                 inverse = accessor(gltf, skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
                 p, j, w = (accessor(gltf, primitive["attributes"][a]) for a in ("POSITION", "JOINTS_0", "WEIGHTS_0"))
-            except LookupError:
+            except UnreadableError:
                 continue
             count += len(p)
             if not len(p) == len(j) == len(w) or len(inverse) < len(joints) or count > MAX_POINTS:

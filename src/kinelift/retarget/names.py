@@ -55,11 +55,13 @@ def found_roles(names: Sequence[str], parents: Sequence[int]) -> dict[str, int]:
         places.setdefault(_read(names[i]), i)
     roles: dict[str, int] = {}
     for part, aliases in _ALIASES:
-        for side in ("",) if part == "head" else SIDES:
-            free = (places[side, a] for a in aliases if (side, a) in places)
-            bone = next((i for i in free if i not in roles.values()), None)
-            if bone is not None:
-                roles[f"{side}_{part}" if side else part] = bone
+        sides = ("",) if part == "head" else SIDES
+        for alias in aliases:
+            # One name for both sides: beside a "LeftArm" the "RightShoulder" is a clavicle.
+            bones = {f"{side}_{part}".lstrip("_"): places[side, alias] for side in sides if (side, alias) in places}
+            if bones and not set(bones.values()) & set(roles.values()):
+                roles |= bones
+                break
     return roles
 
 
@@ -131,7 +133,7 @@ def check_roles(roles: dict[str, int], names: Sequence[str], parents: Sequence[i
         found = ", ".join(f"{r} = {names[i]}" for r, i in roles.items()) or "none"
         raise InputError(
             f"{where}: no bone found for {', '.join(missing)}; found: {found[:400]}; name them in a file for --map; "
-            f"the rig has: {', '.join(names)[:400]}"
+            f"the rig also has: {', '.join(n for i, n in enumerate(names) if i not in roles.values())[:600]}"
         )
     if len(set(roles.values())) < len(roles):
         raise InputError(f"{where}: one bone stands for two parts; correct it with --map")
