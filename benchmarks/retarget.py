@@ -212,8 +212,8 @@ def table(rows: list[list[str]]) -> str:
 def picture(paths: list[Path], seconds: float, out: Path) -> None:
     """The characters side by side on a grid of metres, by Blender."""
     python = os.environ.get("KINELIFT_BLENDER_PYTHON") or str(ROOT / ".venv-blender" / "bin" / "python")
-    job = {"path": str(out.resolve()), "width": 960, "height": 540, "fps": 30, "samples": 32, "azimuth_deg": 40}
-    job |= {"far_m": 7.0, "step_m": 1.7, "columns": [{"file": str(p), "seconds": [seconds]} for p in paths]}
+    job = {"path": str(out.resolve()), "width": 960, "height": 500, "fps": 30, "samples": 24, "azimuth_deg": -12}
+    job |= {"far_m": 6.4, "step_m": 1.5, "columns": [{"file": str(p), "seconds": [seconds]} for p in paths]}
     where = paths[0].with_name("picture.json")
     where.write_text(json.dumps(job))
     run_python("render_rigs.py", where, python=python)
@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--motions", default="sample,sample truth," + ",".join(ACTIONS))
     parser.add_argument("--mocap", type=Path, help="cmu.npz: held-out clips too")
     parser.add_argument("--picture", type=Path, help="PNG of the three characters, by Blender, in the first motion")
-    parser.add_argument("--at", type=float, default=1.4, help="the picture's moment, seconds")
+    parser.add_argument("--at", type=float, default=1.13, help="the picture's moment, seconds")
     args = parser.parse_args()
     motions: dict[str, Callable[[], Motion]] = {"sample": solved_sample, "sample truth": sample_motion}
     motions |= {a: lambda a=a: made(a) for a in ACTIONS}

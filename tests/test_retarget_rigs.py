@@ -1,24 +1,127 @@
-"""The user's own FBX through Blender: its bones come in, its mesh and skin come back, every joint where it was sent."""
+"""Three skinned characters of other proportions: feet slide and sink no more than the source's, limbs point alike.
 
+And FBX through Blender: the bones come in, mesh and skin come back, every joint where it was sent.
+"""
+
+import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gltf_player import Player
 from judges import ROOT, absent, run_python
 from kinelift.errors import InputError
 from kinelift.export import fbx
-from kinelift.kinematics import matrix_to_quat, quat_to_matrix, rotvec_to_matrix
-from kinelift.retarget import blender_rig
+from kinelift.kinematics import matrix_to_quat, motion_positions, quat_to_matrix, rotvec_to_matrix
+from kinelift.records import Motion
+from kinelift.render.sample_motion import sample_motion
+from kinelift.retarget import blender_rig, read_character, retarget, write_character
 from kinelift.retarget.animation import Animation
 from kinelift.retarget.character import Character
-from rig_files import write_glb
+from kinelift.skeleton import BODY26
+from rig_files import write_glb, write_vrm
 from rigs import RIGS
 
 FRAMES = [0, 3, 7]
 AS_FBX = {"mixamo": ("FBX_SCALE_NONE", "Y"), "vrm": ("FBX_SCALE_ALL", "Y"), "unreal": ("FBX_SCALE_NONE", "Z")}
+
+
+# (a joint, the next one) of both sides.
+ARM = [("shoulder", "elbow"), ("elbow", "wrist")]
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    folder = str(ROOT / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        yield importlib.import_module("retarget")
+    finally:
+        sys.path.remove(folder)
+
+
+@pytest.fixture(scope="module")
+def motions(benchmark) -> dict[str, Motion]:
+    return {"sample": sample_motion()} | {a: benchmark.made(a) for a in ("walk", "jump")}
+
+
+@pytest.fixture(scope="module")
+def moved(benchmark, motions, tmp_path_factory):
+    """The files of every motion on every character."""
+    folder = tmp_path_factory.mktemp("moved")
+    out = {}
+    for name, motion in motions.items():
+        (folder / name).mkdir()
+        out |= {(name, rig): benchmark.animated(rig, motion, folder / name) for rig in RIGS}
+    return out
+
+
+def directions(places: np.ndarray) -> np.ndarray:
+    return places / np.linalg.norm(places, axis=-1, keepdims=True)
+
+
+def bend(leg: np.ndarray) -> np.ndarray:
+    """(T, 3) from the line between hip and ankle to the knee, of places (T, 3, 3)."""
+    hip, knee, ankle = np.moveaxis(leg, 1, 0)
+    along = directions(ankle - hip)
+    return (knee - hip) - ((knee - hip) * along).sum(-1, keepdims=True) * along
+
+
+def joints(path: Path, names: list[str], times: np.ndarray) -> np.ndarray:
+    """World places (T, J, 3) of a GLB's nodes."""
+    player = Player(path)
+    return player.matrices(times)[..., :3, 3][:, [player.names.index(n) for n in names]]
+
+
+@pytest.mark.parametrize("rig", RIGS)
+@pytest.mark.parametrize("name", ["sample", "walk", "jump"])
+class TestOnThreeCharacters:
+    def test_feet_slide_and_sink_no_more_than_the_source(self, benchmark, motions, moved, name, rig):
+        source = benchmark.of_source(motions[name])
+        own = benchmark.of_rig(*moved[name, rig], motions[name])
+        larger = max(1, source.leg_m / own.leg_m)
+        for mine, theirs in ((own.slide, source.slide), (own.sink, source.sink)):
+            assert mine * larger <= max(1.2 * theirs, 0.15)  # mm; generated feet stand still
+        assert own.deepest < 2 and own.jitter * larger < 1.4 * source.jitter
+        if name == "jump":
+            assert own.flight_m / own.leg_m == pytest.approx(
+                source.flight_m / source.leg_m, rel=0.25
+            )  # a large foot clears the floor
+
+    def test_arms_point_where_the_sources_do(self, motions, moved, name, rig):
+        motion = motions[name]
+        character, path = moved[name, rig]
+        source = motion_positions(motion)
+        arms = [(f"{s}_{a}", f"{s}_{b}") for s in ("left", "right") for a, b in ARM]
+        ends = [j for pair in arms for j in pair]
+        theirs = joints(path, [character.joints[j] for j in ends], motion.times - motion.times[0])
+        ours = source[:, BODY26.indices(*ends)]
+        agree = (directions(theirs[:, 1::2] - theirs[:, ::2]) * directions(ours[:, 1::2] - ours[:, ::2])).sum(-1)
+        assert np.degrees(np.arccos(np.clip(agree, -1, 1))).max() < 1
+
+    def test_knees_bend_to_where_the_sources_do(self, motions, moved, name, rig):
+        motion = motions[name]
+        character, path = moved[name, rig]
+        for side in ("left", "right"):
+            leg = [f"{side}_{j}" for j in ("hip", "knee", "ankle")]
+            ours = bend(motion_positions(motion)[:, BODY26.indices(*leg)])
+            theirs = bend(joints(path, [character.joints[j] for j in leg], motion.times - motion.times[0]))
+            bent = np.linalg.norm(ours, axis=-1) > 0.1 * np.linalg.norm(motion.offsets[BODY26.index(leg[1])])
+            assert bent.any() and (directions(ours) * directions(theirs)).sum(-1)[bent].min() > 0.9
+
+
+def test_the_old_vrm_faces_the_other_way_and_moves_alike(moved, motions, tmp_path):
+    rig, path = moved["sample", "vrm"]
+    character = read_character(write_vrm(rig, tmp_path / "old.vrm", version=0))
+    write_character(character, retarget(motions["sample"], character), tmp_path / "out.vrm")
+    times = motions["sample"].times[::20]
+    names = list(rig.joints.values())
+    turned = joints(tmp_path / "out.vrm", names, times) * [-1, 1, -1]
+    assert np.abs(turned - joints(path, names, times)).max() < 1e-4
 
 
 def swing(character: Character, bones: list[int], root: int, t: int = 8) -> Animation:
@@ -76,7 +179,7 @@ def characters(files) -> dict[str, Character]:
 
 
 @pytest.fixture(scope="module")
-def returned(files, characters, python):
+def returned(files, characters, motions, python):
     """What Blender says of the animated files."""
     items, sent = [], {}
     for name, character in characters.items():
@@ -87,11 +190,14 @@ def returned(files, characters, python):
         out = files[name].with_name(f"{name}_out.fbx")
         blender_rig.write(character, sent[name], out)
         items.append({"path": str(out), "fps": 24, "frames": FRAMES})
-    items += [{"path": str(files["vrm"]), "fps": 24, "frames": []}]
+    walks = files["unreal"].with_name("walks.fbx")
+    unreal = read_character(files["unreal"])
+    write_character(unreal, retarget(motions["walk"], unreal), walks)
+    items += [{"path": str(walks), "fps": 30, "frames": FRAMES}, {"path": str(files["vrm"]), "fps": 24, "frames": []}]
     job = files["vrm"].with_name("check.json")
     job.write_text(json.dumps({"check": items}))
     report = run_python("rig_fbx.py", job, python=python)
-    return sent, dict(zip((*RIGS, "before"), report, strict=True))
+    return sent, dict(zip((*RIGS, "walk", "before"), report, strict=True))
 
 
 @pytest.mark.blender
@@ -127,6 +233,16 @@ class TestThroughBlender:
         assert said["mixamo"]["scale"] == pytest.approx([0.01] * 3) and said["unreal"]["scale"] == pytest.approx(
             [1] * 3
         )
+
+    def test_fbx_and_glb_of_a_character_move_alike(self, returned, moved, motions):
+        _, said = returned
+        rig, path = moved["walk", "unreal"]
+        heads = said["walk"]["heads"]
+        names = [n for n in rig.joints.values() if n in heads[0]]
+        z_up = np.array([[at[n] for n in names] for at in heads])
+        theirs = np.stack([z_up[..., 0], z_up[..., 2], -z_up[..., 1]], -1)
+        ours = joints(path, names, motions["walk"].times[FRAMES])
+        assert len(names) > 15 and np.linalg.norm(theirs - ours, axis=-1).max() < 0.003
 
     def test_no_fbx(self, files):
         path = files["vrm"].with_name("no.fbx")
