@@ -200,9 +200,7 @@ def test_blender_page_runs(animated, turned, blender, tmp_path):
     motion = load_motion(animated[0] / "motion.npz")
     export(motion, tmp_path / "out" / "motion.usda")
     (tmp_path / "lines.json").write_text(json.dumps(blocks("blender.md")))
-    script = tmp_path / "run.py"
-    script.write_text(PAGE_RUNNER)
-    said = run(blender, script, cwd=tmp_path)
+    said = run(blender, ROOT / "tests" / "blender" / "run_lines.py", "lines.json", cwd=tmp_path)
     scenes = json.loads(said.strip().splitlines()[-1])
     assert [s["file"] for s in scenes] == ["glb", "bvh", "usda", "fbx"]
     hips = motion_positions(motion.motions[0])[40, 0]
@@ -211,21 +209,3 @@ def test_blender_page_runs(animated, turned, blender, tmp_path):
         assert last - first == pytest.approx(44, abs=1e-3) and scene["fps"] == 30
         assert first == (1 if scene["file"] in ("bvh", "fbx") else 0)
         assert scene["hips"] == pytest.approx([hips[0], -hips[2], hips[1]], abs=1e-3)
-
-
-PAGE_RUNNER = """
-import bpy, json, pathlib, re
-scenes = []
-for block in json.loads(pathlib.Path("lines.json").read_text()):
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    exec(block)
-    scene = bpy.context.scene
-    (armature,) = [o for o in scene.objects if o.type == "ARMATURE"]
-    first, last = armature.animation_data.action.frame_range
-    scene.frame_set(round(first) + 40)
-    hips = armature.matrix_world @ armature.pose.bones["Hips"].head
-    kind = re.search(r"motion\\.(\\w+)", block)[1]
-    fps = scene.render.fps / scene.render.fps_base
-    scenes.append({"file": kind, "range": [first, last], "fps": fps, "hips": list(hips)})
-print(json.dumps(scenes))
-"""
