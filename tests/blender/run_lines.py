@@ -1,4 +1,4 @@
-"""Run pieces of code that import a file, each in an empty scene, and say what came in. Runs in Blender's own environment.
+"""Run pieces of code that import a file, each in an empty scene, and say what came in. In Blender's own environment.
 
     python run_lines.py CODE.json
 
