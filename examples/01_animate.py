@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import kinelift
-from kinelift.export import export
 from kinelift.pipeline import sample_path
 
 
@@ -19,7 +18,7 @@ def main(path: str | Path, out: Path, height_m: float | None) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     for name in ("motion.npz", "motion.bvh", "motion.glb", "motion.csv"):
-        export(take, out / name)
+        kinelift.save(take, out / name)
 
     motion, report = take.motions[0], take.report
     print(f"{len(motion.times)} frames at {motion.fps:.2f} fps, {len(motion.skeleton)} joints")
