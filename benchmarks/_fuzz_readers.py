@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 
 import _fuzz_binary as binary
 import _fuzz_mutate as mutate
+import _fuzz_records as records
 import _fuzz_seeds as seeds
 from _fuzz_mutate import Mutation
 
-# Written by `convert`, in turn with the case's number; fbx needs Blender and starts from the same BVH-like rig.
+# What `convert` writes, by the file's content; fbx, which needs Blender, starts from the same rig.
 FORMATS = ("bvh", "glb", "csv", "trc", "c3d", "vmd", "mot", "usda", "npz")
 
 
@@ -45,7 +47,7 @@ def convert(path: Path) -> None:
     from kinelift.export import export
     from kinelift.export.npz import load_motion
 
-    kind = FORMATS[path.stat().st_size % len(FORMATS)]
+    kind = FORMATS[zlib.crc32(path.read_bytes()) % len(FORMATS)]
     export(load_motion(path), path.with_name(f"out.{kind}"), None)
 
 
@@ -240,13 +242,16 @@ def checkpoint(path: Path) -> None:
     load_checkpoint(path, {"batch": 8, "lr": 0.1}, data, ("batch",))
 
 
+MOTIONS = (*[records.motion_values] * 3, mutate.npz_arrays)
+POINTS = (*[records.keypoint_values] * 3, mutate.npz_arrays)
+
 ALL = (
     Reader("motion.npz", seeds.take, mutate.NPZ, motion),
-    Reader("motion.npz, converted", seeds.take, mutate.NPZ, convert),
-    Reader("motion.npz, viewed", seeds.take, mutate.NPZ, page),
-    Reader("motion.npz, solved again", seeds.take, mutate.NPZ, animate),
+    Reader("motion.npz, converted", seeds.take, MOTIONS, convert),
+    Reader("motion.npz, viewed", seeds.take, MOTIONS, page),
+    Reader("motion.npz, solved again", seeds.take, MOTIONS, animate),
     Reader("key points, npz", seeds.keypoints, mutate.NPZ, keypoints),
-    Reader("key points, animated", seeds.keypoints, mutate.NPZ, animate),
+    Reader("key points, animated", seeds.keypoints, POINTS, animate),
     Reader("key points, OpenPose folder", seeds.openpose, mutate.JSONS, openpose_folder),
     Reader("key points, COCO/AlphaPose/MMPose", seeds.point_lists, mutate.JSONS, keypoints),
     Reader("BVH", seeds.bvh, mutate.TEXTS, bvh),

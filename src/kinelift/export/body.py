@@ -45,10 +45,19 @@ class Surface:
 
 
 def body(rig: Rig) -> dict[str, Surface]:
-    """The body's surfaces by material; capsules along the bones for a rig that is not the standard body."""
-    if not rig.body:
-        return {"shirt": _merged(_capsules(rig))}
-    build = _Builder(rig)
+    """The body's surfaces by material; capsules along the bones for a rig that is not the standard body.
+
+    A file may also hold a body of no height or upside down, to which no outfit can be fitted: it gets capsules too.
+    """
+    if rig.body:
+        try:
+            return _dressed(_Builder(rig))
+        except ValueError:  # stations along a bone that do not rise
+            pass
+    return {"shirt": _merged(_capsules(rig))}
+
+
+def _dressed(build: _Builder) -> dict[str, Surface]:
     skin, shirt, trousers, shoes = [build.neck(), *build.head()], [build.trunk()], [build.seat()], []
     for side in ("Left", "Right"):
         skin += [build.arm(side), build.hand(side)]

@@ -146,6 +146,8 @@ def size_stated(path: str | Path, options: Options, stored: Take | None) -> bool
 def _between(detection: Detection, options: Options) -> Detection:
     """Only the frames from `start` up to `end` seconds."""
     pose = detection.pose
+    if not len(pose.times):
+        raise InputError(f"{detection.source.get('name', 'the input')}: holds no frames")
     start, end = (-np.inf if options.start is None else options.start), (np.inf if options.end is None else options.end)
     keep = np.flatnonzero((pose.times >= start) & (pose.times < end))
     if not len(keep):
