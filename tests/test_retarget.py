@@ -346,7 +346,7 @@ def test_nodes_with_a_matrix_are_animated_by_their_parts(motion, files, tmp_path
     assert not any("matrix" in nodes[character.source.nodes[int(b)]] for b in animation.driven)
 
 
-@pytest.mark.parametrize("rig", ["mixamo.bvh", "unreal.glb", "mixamo"])
+@pytest.mark.parametrize("rig", ["mixamo.bvh", "unreal.bvh", "unreal.glb", "mixamo"])
 def test_bvh_comes_back_where_the_animation_is(rig, motion, files, tmp_path):
     character = read_character(files.get(rig, rig))
     animation = retarget(motion, character, fps=30)
@@ -374,6 +374,54 @@ def test_bvh_of_another_channel_order(motion, files, tmp_path):
     write_character(character, animation, tmp_path / "out.bvh")
     back, ours = read_bvh(tmp_path / "out.bvh"), posed(character, animation)
     np.testing.assert_allclose(character.scale * back.positions, ours, atol=2e-4)
+
+
+def test_a_glb_saved_in_another_pose_rests_as_it_was_bound(motion, files, tmp_path):
+    content, binary = chunks(files["mixamo.glb"])
+    plain = read_character(files["mixamo.glb"])
+    rng = np.random.default_rng(3)
+    for i, number in enumerate(plain.source.nodes):
+        if plain.parents[i] > 0:
+            turned = plain.rotation[i] @ rotvec_to_matrix(rng.normal(0, 0.4, 3))
+            content["nodes"][number]["rotation"] = matrix_to_quat(turned).tolist()
+    (tmp_path / "posed.glb").write_bytes(packed(content, binary))
+    character = read_character(tmp_path / "posed.glb")
+    below = character.parents > character.roles["left_upper_leg"]
+    np.testing.assert_allclose(character.rotation[below], plain.rotation[below], atol=1e-4)
+    animation, own = retarget(motion, character), retarget(motion, plain)
+    write_character(character, animation, tmp_path / "out.glb")
+    ours, theirs = posed(character, animation), posed(plain, own)
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+    # Every bone whose node was saved turned is keyed, also those that nothing drives.
+    clip = chunks(tmp_path / "out.glb")[0]["animations"][0]
+    keyed = {c["target"]["node"] for c in clip["channels"] if c["target"]["path"] == "rotation"}
+    assert {plain.source.nodes[i] for i in np.flatnonzero(plain.parents > 0)} <= keyed
+
+
+def test_a_bvh_whose_offsets_do_not_stand_rests_in_its_first_frame(motion, files, tmp_path):
+    """A body on its back in the offsets, that the first bone's turn stands up."""
+    plain = read_character(files["unreal.bvh"])
+    animation = retarget(motion, plain)
+    lines = files["unreal.bvh"].read_text().splitlines()
+    channels, first = plain.source.content.channels, plain.bones[animation.root]
+    top = next(i for i, line in enumerate(lines) if line.split()[1:] == [first])
+    turn, end = rotvec_to_matrix(np.array([np.pi / 2, 0, 0])), lines.index("MOTION")
+    offsets = [i for i in range(top, end) if lines[i].split()[:1] == ["OFFSET"]]
+    for i in offsets[1:]:
+        lines[i] = "OFFSET " + " ".join(f"{v:.8f}" for v in turn @ np.array(lines[i].split()[1:], float))
+    order = "".join(c[0] for c in channels[animation.root] if c.endswith("rotation"))
+    column = sum(len(c) for c in channels[: animation.root]) + len(channels[animation.root]) - 3
+    frame = np.zeros(sum(map(len, channels)))
+    frame[column : column + 3] = np.degrees(euler(turn.T[None], order))[0]
+    rows = ["MOTION", "Frames: 1", "Frame Time: 0.0333", " ".join(map(str, frame))]
+    (tmp_path / "lain.bvh").write_text("\n".join(lines[:end] + rows) + "\n")
+    character = read_character(tmp_path / "lain.bvh")
+    moved = retarget(motion, character)
+    check_looks(motion, character, moved, legs_deg=10)
+    write_character(character, moved, tmp_path / "out.bvh")
+    again = read_bvh(tmp_path / "out.bvh").positions
+    mapped = list(character.roles.values())
+    np.testing.assert_allclose(character.in_world(again)[:, mapped], posed(character, moved)[:, mapped], atol=2e-4)
 
 
 @pytest.mark.parametrize("rig", ["unreal.bvh", "mmd"])

@@ -14,7 +14,7 @@ import numpy as np
 from kinelift.errors import InputError
 from kinelift.export.bvh import continuous_zxy, read_bvh
 from kinelift.export.resample import constant_fps
-from kinelift.kinematics import quat_to_matrix
+from kinelift.kinematics import quat_to_matrix, rotvec_to_matrix
 from kinelift.retarget.animation import Animation
 from kinelift.retarget.character import Character, Source
 
@@ -35,11 +35,14 @@ class Hierarchy:
     channels: tuple[tuple[str, ...], ...]
 
 
-def read(path: Path) -> Character:
-    """The character of a BVH file. Raises `InputError`."""
+def read(path: Path, first_frame: bool = False) -> Character:
+    """The character of a BVH file, at rest in its offsets or its first frame. Raises `InputError`."""
     bvh = read_bvh(path)
     hierarchy = _hierarchy(path)
     n = len(bvh.names)
+    rotation = np.broadcast_to(np.eye(3), (n, 3, 3))
+    if first_frame and len(bvh.angles):
+        rotation = np.stack([_turned(a, c) for a, c in zip(bvh.angles[0], hierarchy.channels, strict=True)])
     extent = np.ptp(_rest_positions(bvh.parents, bvh.offsets), axis=0).max()
     if not 1e-6 < extent < 1e9:
         raise InputError(f"{path}: the skeleton has no size")
@@ -49,11 +52,19 @@ def read(path: Path) -> Character:
         bvh.names,
         np.array(bvh.parents),
         bvh.offsets,
-        np.broadcast_to(np.eye(3), (n, 3, 3)),
+        rotation,
         np.ones(n),
         scale,
         Source("bvh", path, tuple(range(n)), hierarchy),
     )
+
+
+def _turned(angles: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
+    """(3, 3) of a joint's angles (3,), degrees in the order of its channels."""
+    out = np.eye(3)
+    for angle, kind in zip(angles, [c for c in channels if c.endswith("rotation")], strict=False):
+        out = out @ rotvec_to_matrix(np.radians(angle) * np.eye(3)["XYZ".index(kind[0])])
+    return out
 
 
 def _rest_positions(parents: tuple[int, ...], offsets: np.ndarray) -> np.ndarray:
@@ -94,23 +105,40 @@ def write(character: Character, animation: Animation, path: Path) -> None:
     t = len(animation.times)
     place = {int(b): k for k, b in enumerate(animation.driven)}
     columns: list[np.ndarray] = []
+    carrier, walked = _path(character, animation, hierarchy)
     for joint, kinds in enumerate(hierarchy.channels):
         turns = [k[0] for k in kinds if k.endswith("rotation")]
         angles = np.zeros((t, 3))
-        if joint in place:
+        if joint not in place and sorted(turns) == ["X", "Y", "Z"]:
+            angles += np.degrees(euler(character.rotation[joint][None], "".join(turns)))
+        elif joint in place:
             if sorted(turns) != ["X", "Y", "Z"]:
                 raise InputError(
                     f"{character.source.path}: '{character.bones[joint]}' has {len(turns)} rotation channels, "
                     "not X, Y and Z: it cannot be animated"
                 )
             angles = np.degrees(euler(quat_to_matrix(animation.rotations[:, place[joint]]), "".join(turns)))
-        moved = animation.translation if joint == animation.root else np.tile(character.local[joint], (t, 1))
+        moved = walked if joint == carrier else np.tile(character.local[joint], (t, 1))
         turn = iter(angles.T)
         columns += [next(turn) if k.endswith("rotation") else moved[:, "XYZ".index(k[0])] for k in kinds]
     step = 1 / constant_fps(animation.times)
     with path.open("w", encoding="utf-8", newline="\n") as f:
         f.write(f"{hierarchy.text}\nMOTION\nFrames: {t}\nFrame Time: {step:.10f}\n")
         np.savetxt(f, np.stack(columns, 1), fmt="%.6f")
+
+
+def _path(character: Character, animation: Animation, hierarchy: Hierarchy) -> tuple[int, np.ndarray]:
+    """The joint with position channels that carries the path, and its local translation (T, 3).
+
+    It is the animation's own, or the nearest above, all of which rest. Raises `InputError` where there is none.
+    """
+    joint, moved = animation.root, animation.translation - character.local[animation.root]
+    while joint >= 0:
+        if sum(k.endswith("position") for k in hierarchy.channels[joint]) == 3:
+            return joint, character.local[joint] + moved
+        joint = int(character.parents[joint])
+        moved = moved @ character.rotation[joint].T
+    raise InputError(f"{character.source.path}: no joint over the hips has three position channels")
 
 
 def euler(matrices: np.ndarray, order: str) -> np.ndarray:

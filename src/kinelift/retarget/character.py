@@ -21,6 +21,10 @@ MAX_BONES = 20_000
 HUGE = 1e9
 
 
+class UprightError(InputError):
+    """A rest pose that is no standing body."""
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """Where a character comes from, for writing it back.
@@ -156,7 +160,7 @@ def _along_an_axis(v: np.ndarray) -> np.ndarray:
     """A unit vector; the file's own axis where one is within 10 degrees."""
     length = np.linalg.norm(v)
     if not length > 0:
-        raise InputError("the rest pose is no standing body: a T- or A-pose is needed")
+        raise UprightError("the rest pose is no standing body: a T- or A-pose is needed")
     v = v / length
     axis = np.zeros(3)
     axis[np.argmax(np.abs(v))] = np.sign(v[np.argmax(np.abs(v))])
@@ -179,12 +183,12 @@ def with_roles(character: Character, said: dict[str, int] | None = None, mapping
     character = _replaced(character, roles=roles)
     try:
         place = character.world()
-    except InputError as e:
-        raise InputError(f"{where}: {e}") from None
+    except UprightError as e:
+        raise UprightError(f"{where}: {e}") from None
     for side in SIDES:
         down = place[roles[f"{side}_upper_leg"]] - place[roles[f"{side}_foot"]]
         if not down[1] > 0.7 * np.linalg.norm(down):
-            raise InputError(f"{where}: the rest pose does not stand on its legs: a T- or A-pose is needed")
+            raise UprightError(f"{where}: the rest pose does not stand on its legs: a T- or A-pose is needed")
     return character
 
 
@@ -209,7 +213,10 @@ def read_character(rig: str | Path, mapping: Path | None = None) -> Character:
         character, said = gltf_file.read(path)
         return with_roles(character, said, mapping)
     if suffix == ".bvh":
-        return with_roles(bvh_file.read(path), mapping=mapping)
+        try:
+            return with_roles(bvh_file.read(path), mapping=mapping)
+        except UprightError:
+            return with_roles(bvh_file.read(path, first_frame=True), mapping=mapping)
     if suffix == ".fbx":
         from kinelift.retarget import blender_rig
 

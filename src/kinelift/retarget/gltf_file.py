@@ -33,6 +33,8 @@ from kinelift.retarget.names import VRM_BONES
 
 # Points of the skin that are looked at for the soles.
 MAX_POINTS = 2_000_000
+# Bound and saved poses that differ by less than a degree are the same.
+_SAME_COSINE = np.cos(np.radians(1))
 
 
 def read(path: Path) -> tuple[Character, dict[str, int] | None]:
@@ -50,6 +52,7 @@ def _character(gltf: Gltf) -> tuple[Character, dict[str, int] | None]:
     kept = _bones(gltf, nodes, order, parents)
     place = {node: i for i, node in enumerate(kept)}
     local, rotation, stretch = (np.array(v) for v in zip(*(_transform(nodes[n], n) for n in kept), strict=True))
+    _bind(gltf, place, parents, (local, rotation, stretch))
     character = Character(
         tuple(str(nodes[n].get("name", f"node {n}")) for n in kept),
         np.array([place.get(parents[n], -1) for n in kept]),
@@ -61,6 +64,28 @@ def _character(gltf: Gltf) -> tuple[Character, dict[str, int] | None]:
     )
     said = {role: place[n] for role, n in _humanoid(gltf, len(nodes)).items() if n in place}
     return replace(character, surface=_surface(gltf, character, place)), said or None
+
+
+def _bind(
+    gltf: Gltf, place: dict[int, int], parents: list[int], rest: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    """Where the nodes were saved in some other pose, put the one that the skin was bound in into `rest`.
+
+    A joint's place on its parent when bound is the parent's inverse bind matrix times the inverse of its own.
+    """
+    for skin in entries(gltf, "skins"):
+        try:
+            inverse = accessor(gltf, skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
+        except (UnreadableError, KeyError):
+            continue
+        if len(inverse) < len(skin["joints"]) or not (np.abs(inverse) < HUGE).all():
+            raise ValueError("skin: unusable inverse bind matrices")
+        bound = {node: m for node, m in zip(skin["joints"], inverse, strict=False) if abs(np.linalg.det(m)) > 1e-30}
+        for node in [n for n in bound if parents[n] in bound]:
+            m, i = bound[parents[node]] @ np.linalg.inv(bound[node]), place[node]
+            size, turned = np.linalg.det(m[:3, :3]), nearest_rotation(m[:3, :3])
+            if size > 0 and (turned * rest[1][i]).sum() < 1 + 2 * _SAME_COSINE:
+                rest[0][i], rest[1][i], rest[2][i] = m[:3, 3], turned, np.cbrt(size)
 
 
 def _tree(nodes: list[dict[str, Any]]) -> tuple[list[int], list[int]]:
@@ -177,10 +202,8 @@ def write(character: Character, animation: Animation, path: Path) -> None:
     clip = _clip(character, animation, content, add)
     content["animations"] = [clip, *content.get("animations", [])]
     if stored:
-        content["buffers"] = [
-            content.get("buffers", [{}])[0] | {"byteLength": len(data)},
-            *content.get("buffers", [])[1:],
-        ]
+        first, *others = content.get("buffers") or [{}]
+        content["buffers"] = [first | {"byteLength": len(data)}, *others]
         binary = bytes(data)
     else:
         uri = "data:application/octet-stream;base64," + base64.b64encode(bytes(data)).decode()
@@ -210,6 +233,14 @@ def _clip(character: Character, animation: Animation, content: dict[str, Any], a
     sample(animation.root, "translation", animation.translation)
     for k, bone in enumerate(animation.driven):
         sample(int(bone), "rotation", animation.rotations[:, k])
+    for bone in set(range(len(character.bones))) - set(animation.driven.tolist()):
+        # What was saved in another pose stays in the one that it was bound in.
+        moved, turned, _ = _transform(content["nodes"][character.source.nodes[bone]], bone)
+        if not np.allclose(turned, character.rotation[bone], atol=1e-6):
+            rest = matrix_to_quat(character.rotation[bone])
+            sample(bone, "rotation", np.tile(rest, (len(animation.times), 1)))
+        if not np.allclose(moved, character.local[bone], atol=1e-6 + 1e-6 * np.abs(moved).max()):
+            sample(bone, "translation", np.tile(character.local[bone], (len(animation.times), 1)))
     return clip
 
 
