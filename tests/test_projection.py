@@ -122,7 +122,7 @@ def changed(name="plain", **changes):
 
 
 CAUSES = {
-    "lacks a layer": (changed(l4_W=None), r"lacks l4/W"),
+    "lacks a layer": (changed(l4_W=None), r"has no l4/W"),
     "lacks a statistic": (changed("batch_norm", bn2_avg_var=None), r"lacks bn2/avg_var"),
     "a negative variance": (changed("batch_norm", bn2_avg_var=np.full(16, -1.0, np.float32)), "variances"),
     "another skeleton": (changed(l1_W=np.zeros((16, 32), np.float32)), r"l1/W: expected floats \(16, 34\)"),
