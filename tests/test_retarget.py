@@ -136,12 +136,18 @@ def test_in_place_stays_and_still_steps(motion, files):
     np.testing.assert_allclose(still.soles[..., 1], moving.soles[..., 1])
 
 
-def test_fps_gives_a_constant_rate(motion):
+def test_fps_gives_a_constant_rate(motion, tmp_path):
     uneven = motion.replaced(times=motion.times + 0.01 * np.sin(np.arange(90)))
     animation = retarget(uneven, read_character("vrm"), fps=24)
     np.testing.assert_allclose(np.diff(animation.times), 1 / 24)
     assert animation.times[0] == 0
-    np.testing.assert_allclose(retarget(uneven, read_character("vrm")).times, uneven.times - uneven.times[0])
+    own = retarget(uneven, read_character("vrm"))
+    np.testing.assert_allclose(own.times, uneven.times - uneven.times[0])
+    for fps in (0, -3, float("nan"), 1e9):
+        with pytest.raises(InputError, match="fps"):
+            retarget(motion, read_character("vrm"), fps=fps)
+    with pytest.raises(InputError, match="constant frame rate"):
+        write_character(read_character("vrm"), own, tmp_path / "out.bvh")
 
 
 def test_knees_bend_one_way(motion, files):
@@ -552,6 +558,8 @@ def test_the_command(motion, files, tmp_path):
     content, _ = chunks(tmp_path / "out.vrm")
     stamps = content["accessors"][content["animations"][0]["samplers"][0]["input"]]
     assert stamps["count"] == int(89 / 30 * 24) + 1
+    done = run("--rig", files["vrm1.vrm"], "-o", files["vrm1.vrm"])
+    assert done.returncode == 2 and "is the rig itself" in done.stderr
     done = run("--rig", "manga", "-o", tmp_path / "out.glb")
     assert done.returncode == 2 and "mixamo, vrm" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "out.glb").exists()

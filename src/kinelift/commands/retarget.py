@@ -11,7 +11,7 @@ from kinelift.errors import InputError
 
 
 def retarget(
-    motion: Annotated[Path, typer.Argument(help="A motion.npz")],
+    motion: Annotated[Path, typer.Argument(help="A motion.npz, or a folder of them")],
     rig: Annotated[str, typer.Option(help="mixamo, vrm, mmd, unreal, or your character: .glb .gltf .vrm .bvh .fbx")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write; its suffix says the format")],
     in_place: Annotated[bool, typer.Option("--in-place", help="Take the path over the floor out")] = False,
@@ -19,17 +19,22 @@ def retarget(
     mapping: Annotated[
         Path | None, typer.Option("--map", help="TOML or JSON that names bones: left_upper_leg = 'Thigh_L'")
     ] = None,
-    person: Annotated[int, typer.Option(help="Which person of a folder of motions, from 1")] = 1,
+    person: Annotated[int, typer.Option(help="Which of a folder's people, from 1")] = 1,
 ) -> None:
     """Put a motion on a character: its own file comes back animated, feet planted."""
-    from kinelift.export.npz import load_motion
+    from kinelift.export.resample import constant_fps
     from kinelift.retarget import read_character, write_character
     from kinelift.retarget import retarget as run
+    from kinelift.viewer.takes import read_people
 
+    if out.suffix.lower() == ".vmd":
+        raise InputError(f"{out}: MikuMikuDance's motions are written by kinelift convert {motion} {out}")
+    people = read_people(motion)
+    if not 0 < person <= len(people):
+        raise InputError(f"--person {person}: expected 1 to {len(people)}, which {motion} holds")
     character = read_character(rig, mapping)
-    take = load_motion(motion)
-    if not 0 < person <= len(take.motions):
-        raise InputError(f"--person {person}: expected 1 to {len(take.motions)}")
-    animation = run(take.motions[person - 1], character, in_place, fps)
-    write_character(character, animation, out)
+    chosen = people[person - 1].motions[0]
+    if fps is None and out.suffix.lower() in (".bvh", ".fbx"):
+        fps = constant_fps(chosen.times)
+    write_character(character, run(chosen, character, in_place, fps), out)
     typer.echo(f"wrote {out}")

@@ -122,6 +122,8 @@ def write(character: Character, animation: Animation, path: Path) -> None:
         turn = iter(angles.T)
         columns += [next(turn) if k.endswith("rotation") else moved[:, "XYZ".index(k[0])] for k in kinds]
     step = 1 / constant_fps(animation.times)
+    if np.abs(np.diff(animation.times) - step).max(initial=0) > 0.25 * step:
+        raise InputError("BVH has a constant frame rate, and this animation none: retarget it with an fps")
     with path.open("w", encoding="utf-8", newline="\n") as f:
         f.write(f"{hierarchy.text}\nMOTION\nFrames: {t}\nFrame Time: {step:.10f}\n")
         np.savetxt(f, np.stack(columns, 1), fmt="%.6f")

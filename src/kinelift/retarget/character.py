@@ -15,7 +15,7 @@ import numpy as np
 
 from kinelift.errors import InputError, RecordError
 from kinelift.records import frozen_array
-from kinelift.retarget.names import SIDES, check_roles, found_roles, read_map
+from kinelift.retarget.names import PARTS, SIDES, check_roles, found_roles, read_map
 
 MAX_BONES = 20_000
 HUGE = 1e9
@@ -187,6 +187,11 @@ def with_roles(character: Character, said: dict[str, int] | None = None, mapping
         raise UprightError(f"{where}: {e}") from None
     for side in SIDES:
         down = place[roles[f"{side}_upper_leg"]] - place[roles[f"{side}_foot"]]
+        for limb in (PARTS[:3], PARTS[3:6]):
+            bones = [roles[f"{side}_{part}"] for part in limb]
+            if (np.linalg.norm(np.diff(place[bones], axis=0), axis=-1) < 0.02 * np.linalg.norm(down)).any():
+                names = ", ".join(character.bones[b] for b in bones)
+                raise InputError(f"{where}: of {names} two lie in one place; correct it with --map")
         if not down[1] > 0.7 * np.linalg.norm(down):
             raise UprightError(f"{where}: the rest pose does not stand on its legs: a T- or A-pose is needed")
     return character

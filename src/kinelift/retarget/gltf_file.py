@@ -41,6 +41,8 @@ def read(path: Path) -> tuple[Character, dict[str, int] | None]:
     """The character of a file, and the roles that a VRM's humanoid says, or None. Raises `InputError`."""
     gltf = read_container(path)
     with explained(path):
+        for name in ("accessors", "animations", "bufferViews", "buffers", "images"):
+            entries(gltf, name)
         return _character(gltf)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinelift.errors import InputError
+from kinelift.export import MAX_FPS
 from kinelift.export.resample import at_constant_rate
 from kinelift.export.rig import is_body
 from kinelift.kinematics import (
@@ -41,12 +42,14 @@ def retarget(motion: Motion, character: Character, in_place: bool = False, fps: 
     """The motion of a BODY26 rig on a character.
 
     `fps` None keeps the source's own times. `in_place` takes the path over the floor out, averaged over a stride, so
-    that sway stays. Raises `InputError` for another skeleton, or a motion without frames.
+    that sway stays. Raises `InputError` for another skeleton, a motion without frames, or an unusable `fps`.
     """
     if not is_body(motion.skeleton):
         raise InputError(f"a motion of the skeleton '{motion.skeleton.name}' cannot be retargeted; expected body26")
     if len(motion.times) == 0:
         raise InputError("a motion without frames cannot be retargeted")
+    if fps is not None and not 0 < fps <= MAX_FPS:
+        raise InputError(f"fps: expected a number above 0 and up to {MAX_FPS:g}, got {fps}")
     if fps is not None:
         motion, _ = at_constant_rate(motion, fps)
     doll = puppet(character)

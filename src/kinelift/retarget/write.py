@@ -13,7 +13,7 @@ from kinelift.retarget.character import Character
 
 # What each kind of source can be written as: the first is its own.
 _WRITERS = {
-    "glb": (".glb", ".vrm"),
+    "glb": (".glb",),
     "vrm": (".vrm", ".glb"),
     "gltf": (".gltf",),
     "bvh": (".bvh",),
@@ -30,6 +30,8 @@ def write_character(character: Character, animation: Animation, path: Path) -> N
     suffix, kind = path.suffix.lower(), character.source.kind
     if not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written, there is no folder {path.parent}")
+    if path.resolve() == character.source.path.resolve():
+        raise InputError(f"{path}: is the rig itself; choose another name for the result")
     temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
         if suffix in _WRITERS.get(kind, ()):
