@@ -26,6 +26,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import kinelift
 from _protocol import cmu_action, pieces, seeded, touching, with_face_and_hands
@@ -217,6 +218,8 @@ def picture(paths: list[Path], seconds: float, out: Path) -> None:
     where = paths[0].with_name("picture.json")
     where.write_text(json.dumps(job))
     run_python("render_rigs.py", where, python=python)
+    drawn = Image.open(out).convert("RGB")
+    drawn.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, optimize=True)
 
 
 def main() -> None:

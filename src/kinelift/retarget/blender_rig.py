@@ -23,6 +23,8 @@ from kinelift.retarget.character import MAX_BONES, Character, Source, Surface
 
 SCRIPT = Path(__file__).with_name("inside_blender.py")
 MAX_BYTES = 1 << 30
+# What Blender may take beyond starting, for each megabyte of the file.
+SECONDS_A_MB = 1.0
 
 
 def read(path: Path) -> Character:
@@ -39,7 +41,7 @@ def read(path: Path) -> Character:
         raise InputError(f"{path}: over {MAX_BYTES >> 20} MB")
     with tempfile.TemporaryDirectory(prefix="kinelift-") as folder:
         out = Path(folder) / "rig.npz"
-        _run(path, out, "read", fbx.START_S, path.resolve(), out)
+        _run(path, out, "read", SECONDS_A_MB * size / 1e6, path.resolve(), out)
         try:
             with np.load(out, allow_pickle=False) as file:
                 said = dict(file)
@@ -87,8 +89,9 @@ def write(character: Character, animation: Animation, path: Path) -> None:
             moved=[moved],
             locations=locations[:, None],
         )
-        limit = fbx.START_S + fbx.SECONDS_A_FRAME * len(frames)
-        _run(character.source.path, out, "write", limit, character.source.path.resolve(), keys, out)
+        rig = character.source.path
+        limit_s = fbx.SECONDS_A_FRAME * len(frames) + SECONDS_A_MB * rig.stat().st_size / 1e6
+        _run(rig, out, "write", limit_s, rig.resolve(), keys, out)
         shutil.copyfile(out, path)
 
 
@@ -106,7 +109,11 @@ def from_rest(character: Character, animation: Animation) -> tuple[np.ndarray, i
 
 
 def _run(path: Path, out: Path, what: str, limit_s: float, *arguments: Path) -> None:
-    """Run the script in Blender; raises `InputError` with Blender's last word where `out` is not there afterwards."""
+    """Run the script in Blender, `limit_s` longer than it takes to start.
+
+    Raises `InputError` with Blender's last word where `out` is not there afterwards.
+    """
+    limit_s += fbx.START_S
     command = [*fbx.blender()[:-1], str(SCRIPT), "--", what, *map(str, arguments)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=limit_s)

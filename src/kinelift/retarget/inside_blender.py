@@ -5,6 +5,7 @@ blender --background --factory-startup --python inside_blender.py -- write IN.fb
 or the same with a Python that has `bpy`.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -120,13 +121,15 @@ def key(action, armature, bone, path, frames, values):
 
 
 def unit_cm(fbx):
-    """Centimetres in the file's unit; 1 for an FBX as text, which is not looked into."""
+    """Centimetres in the file's unit."""
     from io_scene_fbx import parse_fbx
 
     try:
         root, _ = parse_fbx.parse(fbx)
-    except Exception:  # the importer has taken it already
-        return 1.0
+    except Exception:  # as text; the importer has taken it already
+        with Path(fbx).open("rb") as file:
+            said = re.search(rb'"UnitScaleFactor".*,\s*([0-9.]+)', file.read(1 << 16))
+        return float(said[1]) if said else 1.0
     for element in root.elems:
         if element.id == b"GlobalSettings":
             for row in (r for block in element.elems for r in block.elems):
