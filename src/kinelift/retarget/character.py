@@ -6,7 +6,7 @@ on the floor, Y up, facing +Z, in metres: up, facing and floor are found from th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -180,7 +180,7 @@ def with_roles(character: Character, said: dict[str, int] | None = None, mapping
     if not (np.abs(character.rest[0]) < HUGE).all() or not (character.rest[2] > 1 / HUGE).all():
         raise InputError(f"{where}: the skeleton is too large, or has no size")
     check_roles(roles, character.bones, character.parents.tolist(), where)
-    character = _replaced(character, roles=roles)
+    character = replace(character, roles=roles)
     try:
         place = character.world()
     except UprightError as e:
@@ -195,12 +195,6 @@ def with_roles(character: Character, said: dict[str, int] | None = None, mapping
         if not down[1] > 0.7 * np.linalg.norm(down):
             raise UprightError(f"{where}: the rest pose does not stand on its legs: a T- or A-pose is needed")
     return character
-
-
-def _replaced(character: Character, **changes: Any) -> Character:
-    import dataclasses
-
-    return dataclasses.replace(character, **changes)
 
 
 def read_character(rig: str | Path, mapping: Path | None = None) -> Character:

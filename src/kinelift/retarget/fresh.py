@@ -14,6 +14,7 @@ import numpy as np
 import kinelift
 from kinelift.errors import InputError
 from kinelift.export.body import MATERIALS, Surface, body
+from kinelift.export.bvh import MAX_JOINTS
 from kinelift.export.rig import Rig
 from kinelift.kinematics import continuous_quats, matrix_to_quat, quat_to_matrix
 from kinelift.retarget import built_in, bvh_file, gltf_file
@@ -29,6 +30,8 @@ MAX_SKINNED = 256
 def write_bvh(character: Character, animation: Animation, path: Path) -> None:
     """Write the skeleton and its animation as BVH in metres."""
     plain, moved = _plain(character, animation)
+    if len(plain.bones) > MAX_JOINTS:
+        raise InputError(f"{character.source.path}: BVH holds at most {MAX_JOINTS} bones, not {len(plain.bones)}")
     channels: list[tuple[str, ...]] = [("Zrotation", "Xrotation", "Yrotation")] * len(plain.bones)
     channels[moved.root] = ("Xposition", "Yposition", "Zposition", *channels[moved.root])
     content = bvh_file.Hierarchy(_hierarchy(plain, channels), tuple(channels))

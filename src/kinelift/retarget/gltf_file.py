@@ -32,7 +32,7 @@ from kinelift.retarget.container import (
 from kinelift.retarget.names import VRM_BONES
 
 # Points of the skin that are looked at for the soles.
-MAX_POINTS = 2_000_000
+MAX_POINTS = 500_000
 # Bound and saved poses that differ by less than a degree are the same.
 _SAME_COSINE = np.cos(np.radians(1))
 
@@ -76,12 +76,9 @@ def _bind(
     A joint's place on its parent when bound is the parent's inverse bind matrix times the inverse of its own.
     """
     for skin in entries(gltf, "skins"):
-        try:
-            inverse = accessor(gltf, skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
-        except (UnreadableError, KeyError):
+        inverse = _inverse_bind(gltf, skin) if "inverseBindMatrices" in skin else None
+        if inverse is None:
             continue
-        if len(inverse) < len(skin["joints"]) or not (np.abs(inverse) < HUGE).all():
-            raise ValueError("skin: unusable inverse bind matrices")
         bound = {node: m for node, m in zip(skin["joints"], inverse, strict=False) if abs(np.linalg.det(m)) > 1e-30}
         for node in [n for n in bound if parents[n] in bound]:
             m, i = bound[parents[node]] @ np.linalg.inv(bound[node]), place[node]
@@ -155,30 +152,46 @@ def _humanoid(gltf: Gltf, n: int) -> dict[str, int]:
 def _surface(gltf: Gltf, character: Character, place: dict[int, int]) -> Surface | None:
     """The skinned meshes' points at rest; None where there are none, or only a decoder could read them."""
     positions, rotations, scales = character.rest
-    points, bones, count = [], [], 0
+    points, bones = [np.empty((0, 3))], [np.empty(0, np.int64)]
     meshes, skins = entries(gltf, "meshes"), entries(gltf, "skins")
+    done: set[tuple[int, ...]] = set()
     for node in entries(gltf, "nodes"):
         if "mesh" not in node or "skin" not in node:
             continue
-        skin = skins[index(node["skin"], len(skins), "skin")]
-        joints = np.array([place[j] for j in skin["joints"]])
+        number = index(node["skin"], len(skins), "skin")
+        inverse = _inverse_bind(gltf, skins[number])
+        joints = np.array([place[j] for j in skins[number]["joints"]])
         for primitive in meshes[index(node["mesh"], len(meshes), "mesh")]["primitives"]:
+            used = [primitive["attributes"].get(a) for a in ("POSITION", "JOINTS_0", "WEIGHTS_0")]
+            # Primitives of several materials often share their points.
+            if inverse is None or None in used or (number, *used) in done or sum(map(len, bones)) > MAX_POINTS:
+                continue
+            done.add((number, *used))
             try:
-                inverse = accessor(gltf, skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
-                p, j, w = (accessor(gltf, primitive["attributes"][a]) for a in ("POSITION", "JOINTS_0", "WEIGHTS_0"))
+                p, j, w = (accessor(gltf, a) for a in used)
             except UnreadableError:
                 continue
-            count += len(p)
-            if not len(p) == len(j) == len(w) or len(inverse) < len(joints) or count > MAX_POINTS:
-                raise ValueError("a mesh of unequal or too many attributes")
-            if not all((np.abs(a) < HUGE).all() for a in (p, w, inverse)) or (j.max(initial=0) >= len(joints)):
-                raise ValueError("a mesh with numbers that are not finite, or joints that are not there")
+            if not len(p) == len(j) == len(w) or not (np.abs(p) < HUGE).all() or j.max(initial=0) >= len(joints):
+                raise ValueError("a skinned mesh of unequal or unusable attributes")
             most = j[np.arange(len(p)), w.argmax(1)].astype(int)
             bone = joints[most]
             bound = np.einsum("vij,vj->vi", inverse[most][:, :3, :3], p[:, :3]) + inverse[most][:, :3, 3]
             points.append(positions[bone] + scales[bone, None] * np.einsum("vij,vj->vi", rotations[bone], bound))
             bones.append(bone)
-    return Surface(np.concatenate(points), np.concatenate(bones)) if count else None
+    return Surface(np.concatenate(points), np.concatenate(bones)) if len(bones) > 1 else None
+
+
+def _inverse_bind(gltf: Gltf, skin: dict[str, Any]) -> np.ndarray | None:
+    """(joints, 4, 4) of a skin, the identity where it has none; None where only a decoder could read them."""
+    if "inverseBindMatrices" not in skin:
+        return np.tile(np.eye(4), (len(skin["joints"]), 1, 1))
+    try:
+        inverse = accessor(gltf, skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
+    except UnreadableError:
+        return None
+    if len(inverse) < len(skin["joints"]) or not (np.abs(inverse) < HUGE).all():
+        raise ValueError("skin: unusable inverse bind matrices")
+    return inverse
 
 
 def write(character: Character, animation: Animation, path: Path) -> None:
