@@ -499,6 +499,8 @@ def test_a_spoilt_container_is_one_line(files, tmp_path):
         "nan": packed(b'{"nodes":[{"translation":[NaN,0,0]}]}', b""),
         "nothing": packed(b"{}", b""),
         "a list": packed(b"[1]", b""),
+        "half a pair": packed(b'{"nodes":[{"name":"\\ud800"}]}', b""),
+        "infinity": packed(b'{"nodes":[{"translation":[1e999,0,0]}]}', b""),
     }
     for name, content in bad.items():
         (tmp_path / "bad.glb").write_bytes(content)

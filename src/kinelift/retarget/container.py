@@ -108,6 +108,8 @@ def _json(data: bytes) -> dict[str, Any]:
         return value
 
     content = json.loads(data.decode("utf-8-sig"), parse_constant=finite, parse_float=finite)
+    if b"\\ud" in data.lower():  # half a surrogate pair could be read, but never written
+        json.dumps(content, ensure_ascii=False).encode()
     if not isinstance(content, dict):
         raise ValueError("expected a JSON object")
     return content
