@@ -208,7 +208,7 @@ REFUSED = {
     external: "keeps its weights in another file",
     two_outputs: r"it takes x \[1, 3, 8, 8\] and gives a .*, b .*; accepted are Depth Anything V2 .* MoGe-2",
     nobody_knows: "is no depth network known here",
-    text: "is no ONNX file",
+    text: "it is no ONNX file",
     custom: "cannot be loaded",
     huge: "is no depth network known here",
 }

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from kinelift.errors import InputError
 from kinelift.export.rig import Rig
 
 SIDES = 16
@@ -48,13 +49,17 @@ def body(rig: Rig) -> dict[str, Surface]:
     """The body's surfaces by material; capsules along the bones for a rig that is not the standard body.
 
     A file may also hold a body of no height or upside down, to which no outfit can be fitted: it gets capsules too.
+    Raises `InputError` for a rig without bones.
     """
     if rig.body:
         try:
             return _dressed(_Builder(rig))
         except ValueError:  # stations along a bone that do not rise
             pass
-    return {"shirt": _merged(_capsules(rig))}
+    capsules = _capsules(rig)
+    if not capsules:
+        raise InputError("the skeleton has no bones to show")
+    return {"shirt": _merged(capsules)}
 
 
 def _dressed(build: _Builder) -> dict[str, Surface]:

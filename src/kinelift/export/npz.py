@@ -21,7 +21,7 @@ from kinelift.errors import InputError, RecordError
 from kinelift.kinematics import motion_positions
 from kinelift.records import Motion, Pose2D, Take
 from kinelift.safe.npz import read_npz
-from kinelift.skeleton import SKELETONS, Skeleton, make_skeleton
+from kinelift.skeleton import BODY26, SKELETONS, Skeleton, make_skeleton
 
 suffix = ".npz"
 
@@ -203,6 +203,9 @@ def _check_motion(motion: Motion, positions: np.ndarray) -> None:
         raise ValueError("contacts: expected values in [0, 1]")
     if (motion.sigma_m < 0).any():
         raise ValueError("sigma: expected metres, not negative")
+    short = np.linalg.norm(motion.offsets[1:], axis=-1) < 1e-6
+    if motion.skeleton is BODY26 and short.any():
+        raise ValueError(f"offsets: the bone to {motion.skeleton.joints[1 + int(short.argmax())]} has no length")
     if positions.shape != (t, n, 3):
         raise ValueError(f"positions: expected ({t}, {n}, 3), got {positions.shape}")
     off = np.abs(positions - motion_positions(motion)).max(initial=0)

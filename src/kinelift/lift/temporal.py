@@ -15,8 +15,8 @@ from kinelift.skeleton import BODY26
 
 # Shorter clips are held still at both ends up to this many frames: the network has seen nothing shorter.
 _MIN_FRAMES = 31
-# Longer clips are none: a time stamp is wrong.
-MAX_SECONDS = 8 * 3600
+# Samples of a clip, and of one frame of it on average; beyond them a time stamp is wrong. Eight hours; ten seconds.
+MAX_SAMPLES, MAX_EACH = 900_000, 300
 # A joint unseen for less than this is interpolated, and told with little confidence.
 BRIDGE_S, BRIDGE_TRUST = 1.5, 0.4
 # A camera held more askew than this is turned upright before the network looks.
@@ -25,10 +25,9 @@ _ASKEW = np.radians(20)
 
 def regular_times(times: np.ndarray) -> np.ndarray:
     """A 30 Hz grid that covers `times`, at least 31 samples, the clip in its middle. Raises `InputError`."""
-    if times[-1] - times[0] > MAX_SECONDS:
-        raise InputError(
-            f"the clip lasts {times[-1] - times[0]:.3g} s, more than {MAX_SECONDS} s: are its times right?"
-        )
+    seconds = times[-1] - times[0]
+    if seconds * RATE_HZ > min(MAX_SAMPLES, MAX_EACH * len(times) + 10_000):
+        raise InputError(f"{len(times)} frames last {seconds:.3g} s: are their times right?")
     count = int(np.floor((times[-1] - times[0]) * RATE_HZ + 1e-6)) + 1
     if times[0] + (count - 1) / RATE_HZ < times[-1] - 1e-6:
         count += 1

@@ -31,8 +31,8 @@ _EXTERNAL, _LOCATION = 13, 14  # of a tensor
 _PASSING = {"Squeeze", "Unsqueeze", "Mul", "Identity", "Cast", "Reshape", "Resize", "Transpose", "Slice", "Gather"}
 
 
-def read_onnx(path: Path) -> bytes:
-    """The bytes of an ONNX file that keeps its weights inside. Raises `InputError`."""
+def read_onnx(path: Path, problem: str = "cannot be read as ONNX") -> bytes:
+    """The bytes of an ONNX file that keeps its weights inside and has no loops. Raises `InputError`."""
     try:
         if path.stat().st_size > _LARGEST:
             raise InputError(f"{path}: larger than {_LARGEST / 1e9:g} GB")
@@ -44,7 +44,7 @@ def read_onnx(path: Path) -> bytes:
         fault = next((f for g in _under(model, _GRAPH) if (f := _fault(g))), None)
         fault = fault or next((f for g in _under(model, _FUNCTIONS) if (f := _fault(g, _FUNCTION_NODES))), None)
     except (IndexError, ValueError):
-        raise InputError(f"{path}: is no ONNX file") from None
+        raise InputError(f"{path}: {problem} (it is no ONNX file)") from None
     if fault:
         raise InputError(f"{path}: {fault}")
     return data
@@ -56,7 +56,7 @@ def open_network(
     """An ONNX Runtime session of a file, and its bytes. Raises `InputError`, "PATH: PROBLEM (reason)"."""
     import onnxruntime as ort
 
-    data = read_onnx(path)
+    data = read_onnx(path, problem)
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
