@@ -422,7 +422,7 @@ def npz_bombs(source: Path, out: Path, rng: Rng) -> str:
             for name in names[:-1]:
                 z.writestr(name, b"")
             with z.open(names[-1], "w", force_zip64=True) as f:
-                for _ in range(20):
+                for _ in range(3):
                     f.write(bytes(10**7))
         return "a bzip2 bomb"
     if rng.random() < 0.2:

@@ -13,6 +13,8 @@ from _fuzz_mutate import Rng, pick
 
 def odd_times(times: np.ndarray, rng: Rng) -> np.ndarray:
     """Rising seconds at another rate, elsewhere in time, uneven, or with a gap."""
+    if not len(times):
+        return times
     steps = np.diff(times, prepend=times[:1] - 1 / 30)
     match int(rng.integers(5)):
         case 0:

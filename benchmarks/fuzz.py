@@ -70,7 +70,7 @@ def spoil(reader: Reader, files: list[Path], root: Path, seed: int, case: int, f
     target.unlink()
     try:
         how = mutation(chosen, target, rng)
-    except UnicodeDecodeError:  # a way for texts, and a file of a pair that is none
+    except Exception:  # a way for texts and a file of a pair that is none; or spoilt too much for a second way
         target.write_bytes(chosen.read_bytes()[: int(rng.integers(chosen.stat().st_size))])
         how = "cut short"
     return target, how
@@ -123,11 +123,7 @@ def work(reader: Reader, options: Any, cases: range, say: Any) -> None:
         limit = used + int(options.memory_gb * 1e9)
         for case in cases:
             folder = Path(made) / "case"
-            try:
-                path, how = spoil(reader, files, root, options.seed, case, folder)
-            except Exception:
-                say.send(("broken", f"case {case} cannot be made: {traceback.format_exc()}"))
-                return
+            path, how = spoil(reader, files, root, options.seed, case, folder)
             say.send(("start", case, how))
             Path("/proc/self/clear_refs").write_text("5")
             before, start = _resident("VmRSS"), time.monotonic()
