@@ -39,7 +39,7 @@ _PREFIXES = re.compile(
     r"^(mixamorig\d*|character\d*|armature|skeleton|bip\d*|valvebiped|ccbase|cc base|j bip|j|def|org|mch|bone|jnt|b)\s+"
 )
 _SIDE_WORDS = {"left": "left", "l": "left", "right": "right", "r": "right"}
-MAX_MAP_BYTES = 1 << 20
+MAX_MAP_BYTES = 1 << 14
 
 
 def found_roles(names: Sequence[str], parents: Sequence[int]) -> dict[str, int]:
