@@ -8,15 +8,18 @@ is slow to make (key points, drawn clips). Nothing here trains or selects anythi
 `static`, `moving`: virtual cameras with detector noise (`_world_cases.py`), the stature told or not, camera paths
 disturbed like odometry's. 12 limb joints. Abs: mean error after one rigid alignment of the clip, mm; WA100, W100:
 WHAM's chunks; RTE: root error over path, of paths over 4 m together; root: mean root error of the shorter ones, mm;
-scale: size of the error of the best similarity's scale; slide: mean step of heel and toe where the true point moves
+scale: size of the error of the best similarity's scale; wobble: how the body's depth sways, the standard deviation of
+the limbs' mean error along the line of sight, mm; slide: mean step of heel and toe where the true point moves
 below 1 cm, mm a frame at 30 fps; jitter: 10 m/s^3; sink: mean depth of soles below the floor, float: mean height of the
-lowest sole during contact, mm; flight: mean error of a jump's peak, %. `true` is the truth's own number. Means over
-clips.
+lowest sole during contact, mm; flight: mean error of the peak of a jump, %, where the true centre of mass falls by 0.5
+to 2 g and no true sole is faster than 12 m/s (mocap leaps where its markers are lost). `true` is the truth's own
+number. Means over clips.
 
 `rendered`: `_world_rendered.py`, textured surroundings and a moving camera through the real detector and odometry; the
 camera's turn against the truth in degrees, its place after one scale in % of its way. `ablation`: each term off.
 `depth`: `_world_depth.py`, geometry, depth cue and depth network (synthetic), alone and combined.
 `focal`: the focal length told, by the prior (0.85 x the long side), and refined on the clip.
+`sigma`: `_world_sigma.py`, the solve's own uncertainty against its errors.
 `cost`: `speed.py`; nothing else should run meanwhile.
 
 `real`: `_world_real.py`. The balance beam in its calibration's frame, each camera alone, against the triangulation and
@@ -36,6 +39,7 @@ import numpy as np
 import _world_depth
 import _world_real
 import _world_rendered
+import _world_sigma
 import speed
 from _protocol import FPS
 from _world_baselines import pinned, placed, post_processed, smoothed
@@ -90,7 +94,9 @@ def solved(case: Case, lifted: Lifted, height_m: float, settings: Settings | Non
     """The whole-clip solve of one case, measured."""
     given = Given(path=case.path)
     motion = clean(lifted, case.pose, case.lens, height_m, given=given, settings=settings or Settings()).motion
-    return score(case.name, motion_positions(motion), case.truth, FPS, motion.contacts, case.contact)
+    return score(
+        case.name, motion_positions(motion), case.truth, FPS, motion.contacts, case.contact, case.camera.position
+    )
 
 
 def baselines(case: Case, lifted: Lifted, height_m: float) -> dict[str, Score]:
@@ -102,7 +108,8 @@ def baselines(case: Case, lifted: Lifted, height_m: float) -> dict[str, Score]:
         RECIPE: post_processed(calm, lifted.contact, FPS),
         PINNED: pinned(calm, lifted.contact),
     }
-    return {k: score(case.name, p, case.truth, FPS, lifted.contact, case.contact) for k, p in found.items()}
+    eye = case.camera.position
+    return {k: score(case.name, p, case.truth, FPS, lifted.contact, case.contact, eye) for k, p in found.items()}
 
 
 def compared(run: Run, some: list[Case]) -> dict[str, list[Score]]:
@@ -152,6 +159,8 @@ def _worst(run: Run, scores: list[Score]) -> None:
         print(f"  worst {(WHERE | HOW)[k]}: " + "; ".join(named), flush=True)
     jumps = [f"{s.name} {' '.join(f'{f:.2f}' for f in s.flights)}" for s in scores if s.flights]
     print("  flight, found / true: " + "; ".join(jumps or ["none"]), flush=True)
+    doubted = [s.name for s in scores if s.doubted]
+    print("  off the floor in the truth, but no flight: " + "; ".join(doubted or ["none"]), flush=True)
 
 
 def static(run: Run) -> None:
@@ -200,6 +209,19 @@ def ablation(run: Run) -> None:
     for row, settings in rows.items():
         means = pooled([solved(c, x, c.stature_m, settings) for c, x in zip(some, lifted)])
         run.table.line("ablation", row, "", {k: means[k] for k in columns})
+
+
+def sigma(run: Run) -> None:
+    """The solve's own uncertainty against its errors, stature told."""
+    columns = _world_sigma.COLUMNS
+    sets: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for case in _cases(run, False):
+        motion = clean(lifted_of(run, case), case.pose, case.lens, case.stature_m).motion
+        sets.setdefault(case.set, []).append(_world_sigma.stated(motion, case.truth))
+    tuned = [s for name, some in sets.items() if name != "bandai" for s in some]
+    run.table.head("sigma: limbs inside the 90 % ball", list(columns.values()))
+    for name, some in (sets | {"all but bandai": tuned}).items():
+        run.table.line("sigma", f"{name}, {len(some)} clips", "", _world_sigma.honesty(some))
 
 
 def depth(run: Run) -> None:
@@ -267,6 +289,7 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "ablation": ablation,
     "depth": depth,
     "focal": focal,
+    "sigma": sigma,
     "cost": cost,
 }
 

@@ -21,7 +21,7 @@ from kinelift.skeleton import BODY26
 from kinelift.trajectory.root import second_difference
 
 OFFSETS = reference_offsets()
-RESIDUALS = [t for t in TERMS if t not in ("level", "balance")]
+RESIDUALS = [t for t in TERMS if t not in ("level", "balance")]  # `balance`: test_balance.py
 
 
 def bent(frames, seed=0, size=0.4):
@@ -175,7 +175,7 @@ def test_gradient_and_metric_by_finite_differences(term, path):
         local, root = np.repeat(local[:1], frames, 0), root[:1] + 0.02 * np.arange(frames)[:, None] ** 2
     if term == "acceleration":  # in flight
         e.flight = np.random.default_rng(7).uniform(0.3, 1, (frames, 2))
-    weights = Weights().without(*(t for t in RESIDUALS if t != term))
+    weights = Weights().without(*(t for t in TERMS if t != term))
     p, glob = forward_kinematics(BODY26, OFFSETS, local, root)
     residual, w0, loss, bend = stated(term, e, p, weights)
 
@@ -193,7 +193,7 @@ def test_gradient_and_metric_by_finite_differences(term, path):
     slope = np.array([(a - b) / (2 * h) for a, b in cost])
     assert np.abs(slope).max() > 1e-3  # the evidence speaks
     np.testing.assert_allclose(gradient.ravel(), slope, atol=1e-5 * np.abs(slope).max())
-    quiet = weights.without(*RESIDUALS)
+    quiet = weights.without(*TERMS)
     alone, none = normal_equations(costs(e, p, local, quiet), p, glob, quiet)
     assert not none.any()
     metric = dense(system) - dense(alone)
@@ -202,7 +202,7 @@ def test_gradient_and_metric_by_finite_differences(term, path):
 
 def test_steps_are_kept_small_and_alike():
     """What holds where nothing is known: turns cost by themselves and by their change, the root next to nothing."""
-    e, weights = evidence(3), Weights().without(*RESIDUALS)
+    e, weights = evidence(3), Weights().without(*TERMS)
     local, root = bent(3)
     p, glob = forward_kinematics(BODY26, OFFSETS, local, root)
     system, _ = normal_equations(costs(e, p, local, weights), p, glob, weights)

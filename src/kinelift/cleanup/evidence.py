@@ -38,7 +38,7 @@ class Weights:
     For ablations `Weights().without("contact_speed", "limits")` leaves out kinds by their names in `TERMS`: `rays` (key
     points), `lifted` (the lifter's pose), `contact_speed` and `contact_height` (planted points), `below_floor`,
     `acceleration`, `limits` (ranges of motion), `depth` (of the pelvis, where given), `level` (planted soles turn the
-    world until they lie level) and `balance` (who stands still does not fall, which levels it too). Where the root
+    world until they lie level) and `balance` (who stands does not fall: of the pose and of the level). Where the root
     starts, from rays and the lifter's pose, needs both and keeps them.
 
     Attributes:
@@ -46,9 +46,11 @@ class Weights:
         lifted: Multiplies the lifter's sigma, whose errors repeat from frame to frame.
         contact_speed_m_s: Speed of a planted point.
         contact_height_m: Height of a planted sole above what it stands on.
+        contact_height_bend_m: From where on that height counts less than its square.
         below_floor_m: Depth of any sole below the floor.
         acceleration_m_s2: Acceleration of joints, in flight beside gravity's; the cost grows slower than the square
             beyond it.
+        balance_m: Of the zero moment point from the support, across the floor, of who is carried by the feet.
         limit: Radians beyond a joint's range of motion.
         depth: Multiplies the sigma of measured depths, whose errors repeat from frame to frame.
         depth_cue: The lifter's own depth of the root, as a fraction of it; infinite: not used.
@@ -60,8 +62,10 @@ class Weights:
     lifted: float = 1.0
     contact_speed_m_s: float = 0.02
     contact_height_m: float = 0.035
+    contact_height_bend_m: float = 0.05
     below_floor_m: float = 0.006
     acceleration_m_s2: float = 10.0
+    balance_m: float = 0.03
     limit: float = 0.1
     depth: float = 4.0
     depth_cue: float = np.inf

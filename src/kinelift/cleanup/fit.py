@@ -96,7 +96,7 @@ class Fit:
     def run(self, iterations: int) -> Fitted:
         """Scale, root and ground, then solves with contacts, level and path found anew between them."""
         e, local, root, ground, scale = self._start()
-        weights = self.settings.weights if self.settings.joint_limits else self.settings.weights.without("limits")
+        weights = self.settings.solving()
         self._measure_depth(e, root, scale)
         for _ in range(_PASSES):
             local, root = solve(e, local, root, iterations, weights)
@@ -144,7 +144,7 @@ class Fit:
         if contact is None:
             contact = _contact_along(soles, self.down, pose.times, self.height_m)
         contact = contact * self._fading()
-        ground = self._first_ground(soles, contact, root[0])
+        ground = self._first_ground(soles, contact, shape + root[:, None])
         R, t = self.views.cameras(ground.R_cam_world, ground.t_cam_world)
         R_first = ground.R_cam_world
         local[:, 0] = R_first.T @ local[:, 0]
@@ -169,12 +169,12 @@ class Fit:
         upright = self.views.carried(np.nan_to_num(trunk) + np.array([0, 2.0, 0]))
         return mean_direction(upright, detected + 1e-3), "upright camera"
 
-    def _first_ground(self, soles: np.ndarray, contact: np.ndarray, first_root: np.ndarray) -> Ground:
+    def _first_ground(self, soles: np.ndarray, contact: np.ndarray, body: np.ndarray) -> Ground:
         if self.calibrated:
-            return calibrated_ground(self.camera, soles, contact)
+            return calibrated_ground(self.camera, soles, contact, body)
         if "level" in self.settings.weights.off:
             contact = np.where(contact > 0.6, 0.6, contact)
-        return find_ground(self.down, soles, contact, first_root, self.gravity_source)
+        return find_ground(self.down, soles, contact, body[0, 0], self.gravity_source, body)
 
     def _fading(self) -> np.ndarray:
         return np.exp(-self.unseen_s / 0.2)[:, None]

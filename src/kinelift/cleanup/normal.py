@@ -36,6 +36,8 @@ def normal_equations(c: Costs, p: np.ndarray, glob: np.ndarray, weights: Weights
             _between(between[at], x[at], x[later], b[at], b[later], out[at])
     if c.angles is not None:
         c.angles.add_to(system.own, gradient)
+    if c.balance is not None:
+        c.balance.add_to(system, gradient, x, b)
     _add_step_cost(system, weights)
     return system, gradient
 

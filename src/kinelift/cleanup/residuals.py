@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kinelift.cleanup.balance import Balance, balance
 from kinelift.cleanup.body import SOLES, SUPPORTS
 from kinelift.cleanup.evidence import Evidence, Weights
 from kinelift.cleanup.limits import Angles, range_excess
@@ -19,7 +20,7 @@ from kinelift.trajectory.root import second_difference
 
 # Where robust losses bend: key points and lifter in sigma, the rest in metres, m/s, sigma and radians.
 _RAY_BEND, _LIFTED_BEND, _DEPTH_BEND = 2.0, 3.0, 2.0
-_HEIGHT_BEND_M, _BELOW_BEND_M, _SPEED_BEND_M_S, _ACCELERATION_BEND, _LIMIT_BEND = 0.05, 0.015, 0.5, 3.0, 0.3
+_BELOW_BEND_M, _SPEED_BEND_M_S, _ACCELERATION_BEND, _LIMIT_BEND = 0.015, 0.5, 3.0, 0.3
 # Of a body of true size; one fitted at reference size is near enough.
 _GRAVITY_M_S2 = 9.81
 # By how much accelerations are freer in a flight, and where the legs push off and land.
@@ -38,6 +39,7 @@ class Costs:
         relative: (T, 26) curvature of the cost of positions relative to the root, times the identity.
         relative_force: (T, 26, 3) its gradient.
         angles: Joint angles beyond their range; None: not counted.
+        balance: Centre of mass over support; None: not counted.
     """
 
     metric: np.ndarray
@@ -47,6 +49,7 @@ class Costs:
     relative: np.ndarray
     relative_force: np.ndarray
     angles: Angles | None = None
+    balance: Balance | None = None
 
     def inner(self, before: int, after: int) -> Costs:
         """Of all frames but so many first and last ones, which do not move."""
@@ -54,7 +57,7 @@ class Costs:
         for f in fields(self):
             x, lag = getattr(self, f.name), {"near": 1, "far": 2}.get(f.name, 0)
             frames = slice(before, len(self.metric) - after - lag)
-            cut[f.name] = x if x is None else x.sliced(frames) if f.name == "angles" else x[frames]
+            cut[f.name] = x if x is None else x.sliced(frames) if f.name in ("angles", "balance") else x[frames]
         return Costs(**cut)
 
 
@@ -72,6 +75,8 @@ def costs(e: Evidence, p: np.ndarray, local: np.ndarray, weights: Weights) -> Co
     out.metric[..., [0, 1, 2], [0, 1, 2]] += own[..., None]
     if "limits" not in weights.off:
         out.angles = range_excess(local, weights.limit, _LIMIT_BEND)
+    if "balance" not in weights.off:
+        out.balance = balance(e, p, weights)
     return out
 
 
@@ -106,7 +111,7 @@ def _lifted(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own: np.nd
 def _contact_height(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own: np.ndarray) -> None:
     """Height of planted soles above what they stand on (Cauchy)."""
     height = p[:, SOLES, 1] - e.support_y
-    w = e.contact[:, : len(SOLES)] / weights.contact_height_m**2 / (1 + (height / _HEIGHT_BEND_M) ** 2)
+    w = e.contact[:, : len(SOLES)] / weights.contact_height_m**2 / (1 + (height / weights.contact_height_bend_m) ** 2)
     out.metric[:, SOLES, 1, 1] += w
     out.force[:, SOLES, 1] += w * height
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from kinelift.trajectory.depth import PersonDepth
     from kinelift.trajectory.odometry import CameraPath
 
+# Standard deviation and bend of its height, where the lowest sole is on the floor however high the picture shows it.
+_GROUND_M, _GROUND_BEND_M = 0.01, 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class Given:
@@ -62,3 +65,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.foot_lock not in FOOT_LOCKS:
             raise UnknownNameError("foot lock", self.foot_lock, FOOT_LOCKS)
+
+    def solving(self) -> Weights:
+        """The weights of the solve under the other settings."""
+        weights = self.weights if self.joint_limits else self.weights.without("limits")
+        if self.foot_lock != "ground":
+            return weights
+        return replace(weights, contact_height_m=_GROUND_M, contact_height_bend_m=_GROUND_BEND_M)
