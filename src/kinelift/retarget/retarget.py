@@ -197,7 +197,10 @@ def _walked(times: np.ndarray, root: np.ndarray) -> np.ndarray:
 
     grid = np.arange(times[0], times[-1] + 1 / 60, 1 / 60)
     path = np.stack([np.interp(grid, times, root[:, c]) for c in (0, 2)], -1)
-    smooth = gaussian_filter1d(path, _STRIDE_S * 60, axis=0, mode="nearest") if len(grid) > 1 else path
+    # Before and after the clip the walk goes on as it was.
+    beyond = min(len(grid) - 1, round(4 * 60 * _STRIDE_S))
+    long = np.pad(path, ((beyond, beyond), (0, 0)), mode="reflect", reflect_type="odd")
+    smooth = gaussian_filter1d(long, _STRIDE_S * 60, axis=0, mode="nearest")[beyond : beyond + len(grid)]
     out = np.zeros_like(root)
     out[:, 0], out[:, 2] = (np.interp(times, grid, smooth[:, c]) for c in (0, 1))
     return out
