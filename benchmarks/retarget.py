@@ -9,8 +9,10 @@ file's skin, and what is measured are points of the skin: heel and ball where th
 
 Sliding is the mean horizontal step of heel and ball while they are in contact, mm a frame of 30 per second; sinking
 their mean depth under the floor; "deepest" the deepest point of the shoe in any frame. The bar is the source + 20 %, as
-seen (mm on that character) and at the source's size (times source leg / character's leg), and not under 0.1 mm. Jitter
-is of the limbs' joints at the source's size; "jump" how high the lower ankle gets, against the source's at that size.
+seen (mm on that character) and at the source's size (times source leg / character's leg), and not under 0.1 mm. "Legs"
+is how far thighs and shanks turn away from the source's, jitter is that of the limbs' joints at the source's size, and
+"jump" how high the lower ankle gets, against the source's at that size. The second table has the
+means of the first.
 """
 
 from __future__ import annotations
@@ -71,6 +73,7 @@ class Feet:
         slide, sink, deepest, jitter: As above; the source's deepest is of its sole points.
         flight_m: Height of the highest jump, NaN without one.
         leg_m: Hip to ankle.
+        legs: (T, 4, 3) unit directions of thighs and shanks.
     """
 
     slide: float
@@ -79,6 +82,7 @@ class Feet:
     jitter: float
     flight_m: float
     leg_m: float
+    legs: np.ndarray
 
 
 def motion_of(p: np.ndarray, contact: np.ndarray) -> Motion:
@@ -142,9 +146,11 @@ def measured(
     stand = float(np.median(ankles[..., 1][flat])) if flat.any() else 0.0
     flown = metrics.flights(soles, fps, contact, least_m=0.12 * leg_m)
     height = max((metrics.flight_height(ankles, s, stand) for s in flown), default=np.nan)
+    leg = [[LIMBS.index(f"{s}_{j}") for j in ("hip", "knee", "ankle")] for s in ("left", "right")]
+    bones = np.diff(limbs[:, leg], axis=2).reshape(len(limbs), 4, 3)
     return Feet(
         metrics.foot_sliding(soles, contact, fps), metrics.penetration(soles), float(-1000 * shoe[..., 1].min()),
-        metrics.jitter(limbs, fps), height, leg_m,
+        metrics.jitter(limbs, fps), height, leg_m, bones / np.linalg.norm(bones, axis=-1, keepdims=True),
     )  # fmt: skip
 
 
@@ -190,24 +196,59 @@ def animated(name: str, motion: Motion, folder: Path) -> tuple[SkinnedRig, Path]
     return rig, out
 
 
-def row(motion: str, rig: str, own: Feet, source: Feet) -> tuple[list[str], bool]:
-    size = source.leg_m / own.leg_m
-    bars = [max(MORE * v, LEAST_MM) for v in (source.slide, source.sink)]
-    fine = all(v * max(1, size) <= bar for v, bar in zip((own.slide, own.sink), bars, strict=True))
-    jump = "" if np.isnan(source.flight_m) else f"{100 * size * own.flight_m / source.flight_m:.0f} %"
-    cells = [motion, rig, f"{own.leg_m:.2f}", f"{own.slide:.2f}", f"{own.slide * size:.2f}", f"{source.slide:.2f}"]
-    cells += [f"{own.sink:.2f}", f"{source.sink:.2f}", f"{own.deepest:.1f}", f"{own.jitter * size:.1f}"]
-    return [*cells, f"{source.jitter:.1f}", jump, "yes" if fine else "**no**"], fine
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A motion on a character, beside the source."""
+
+    motion: str
+    rig: str
+    own: Feet
+    source: Feet
+
+    @property
+    def size(self) -> float:
+        """How many times as large the source is."""
+        return self.source.leg_m / self.own.leg_m
+
+    @property
+    def fine(self) -> bool:
+        """Whether it slides and sinks within the bar."""
+        both = ((self.own.slide, self.source.slide), (self.own.sink, self.source.sink))
+        return all(own * max(1, self.size) <= max(MORE * source, LEAST_MM) for own, source in both)
+
+    @property
+    def numbers(self) -> list[float]:
+        """Those of `NUMBERS`."""
+        own, source = self.own, self.source
+        off = np.degrees(np.arccos(np.clip((own.legs * source.legs).sum(-1), -1, 1))).mean()
+        jump = 100 * self.size * own.flight_m / source.flight_m
+        slides, sinks = [own.slide, own.slide * self.size, source.slide], [own.sink, source.sink, own.deepest]
+        return [*slides, *sinks, float(off), own.jitter * self.size, source.jitter, jump]
 
 
-HEADER = ["motion", "rig", "leg m", "slide mm", "at source's size", "source", "sink mm", "source", "deepest mm"]
-HEADER += ["jitter", "source", "jump", "within"]
+NUMBERS = ["slide mm", "at source's size", "source", "sink mm", "source", "deepest mm", "legs deg", "jitter", "source"]
+NUMBERS += ["jump %"]
+DIGITS = (2, 2, 2, 2, 2, 1, 1, 1, 1, 0)
 
 
-def table(rows: list[list[str]]) -> str:
-    """Markdown."""
-    lines = [f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER)]
-    return "\n".join(lines + [f"| {' | '.join(r)} |" for r in rows])
+def group(motion: str) -> str:
+    return motion.split()[0] if motion.startswith("CMU") else motion if motion not in ACTIONS else "generated"
+
+
+def table(lines: list[Line], grouped: bool) -> str:
+    """Markdown: a row each, or the means of each kind of motion on each character (the deepest: the largest)."""
+    rows: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        rows.setdefault((group(line.motion) if grouped else line.motion, line.rig), []).append(line)
+    out = ["| " + " | ".join(["motion", "rig", *NUMBERS, "within"]) + " |", "|" + "---|" * (len(NUMBERS) + 3)]
+    for (motion, rig), some in rows.items():
+        values = np.array([line.numbers for line in some])
+        known = np.isfinite(values)
+        means = np.where(known, values, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+        means[NUMBERS.index("deepest mm")] = values[:, NUMBERS.index("deepest mm")].max()
+        cells = ["" if np.isnan(v) else f"{v:.{d}f}" for v, d in zip(means, DIGITS, strict=True)]
+        out.append(f"| {motion} | {rig} | {' | '.join(cells)} | {sum(k.fine for k in some)} of {len(some)} |")
+    return "\n".join(out)
 
 
 def picture(paths: list[Path], seconds: float, out: Path) -> None:
@@ -235,20 +276,18 @@ def main() -> None:
     motions = {k: motions[k] for k in args.motions.split(",") if k}
     motions |= {f.stem: lambda f=f: kinelift.load_motion(f).motions[0] for f in args.files}
     motions |= mocap(args.mocap) if args.mocap else {}
-    rows, passed = [], []
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
         for k, (name, get) in enumerate(motions.items()):
             motion = get()
             source = of_source(motion)
-            made_here = {rig: animated(rig, motion, Path(folder)) for rig in RIGS}
-            for rig, (skinned, path) in made_here.items():
-                cells, fine = row(name, rig, of_rig(skinned, path, motion), source)
-                rows.append(cells)
-                passed.append(fine)
+            put = {rig: animated(rig, motion, Path(folder)) for rig in RIGS}
+            lines += [Line(name, rig, of_rig(skinned, path, motion), source) for rig, (skinned, path) in put.items()]
             if args.picture and k == 0:
-                picture([path for _, path in made_here.values()], args.at, args.picture)
-    print(table(rows))
-    print(f"\n{sum(passed)} of {len(passed)} within the source + 20 %")
+                picture([path for _, path in put.values()], args.at, args.picture)
+    print(table(lines, grouped=False), "\n")
+    print(table(lines, grouped=True), "\n")
+    print(f"{sum(line.fine for line in lines)} of {len(lines)} within the source + 20 %")
 
 
 if __name__ == "__main__":
