@@ -68,7 +68,7 @@ def test_every_stage_runs_once_and_is_kept(bench_module, folder, tmp_path, monke
         assert out.count(row) >= 2
     assert "PA-MPJPE" in out and "the seed's" in out and "iterations/s" in out and "left/right" in out
     assert not list(tmp_path.rglob("*.part"))
-    picture = cv2.imread(str(tmp_path / "photographs" / "sheet.png"))
+    picture = cv2.imread(str(tmp_path / "photographs-varied" / "sheet.png"))
     assert picture.shape[1] > 1400 and picture.std() > 5
     again = run(bench_module, monkeypatch, capsys, *args)
     assert again.count("there already") == len(bench_module.STAGES)
