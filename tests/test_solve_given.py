@@ -20,6 +20,7 @@ from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
 from kinelift.trajectory.depth import PersonDepth
 from kinelift.trajectory.odometry import CameraPath
+from kinelift.trajectory.world import flesh_m
 
 LIMBS = BODY26.indices(*metrics.LIMBS)
 UNIT_M = 2.6
@@ -190,6 +191,44 @@ def test_never_locking_feet_leaves_no_contact(filmed):
     assert not (done.motion.contacts > 0.5).any()
     with pytest.raises(UnknownNameError, match="unknown foot lock 'sometimes'; known: always, auto, ground, never"):
         Settings(foot_lock="sometimes")
+
+
+def posed(look_at, turn, height):
+    """Lifter's answer, key points and a blind camera of one pose, turned at joints by `turn` {name: rotation vector},
+    whose root is at heights (T,); nothing planted by the lifter."""
+    T = len(height)
+    turns = np.zeros((26, 3))
+    for joint, v in turn.items():
+        turns[BODY26.index(joint)] = v
+    root = np.stack([0 * height, height, 0 * height], -1)
+    p, _ = forward_kinematics(BODY26, reference_offsets(), np.tile(rotvec_to_matrix(turns), (T, 1, 1, 1)), root)
+    camera = look_at([1.0, 1.4, 5.0], [0, 0.6, 0])
+    cam = camera.to_camera(p)
+    pose = Pose2D(BODY26, camera.project(p), np.full((T, 26), 0.9), np.arange(T) / 30, camera.image_size)
+    down = np.tile(camera.R_cam_world @ [0, -1.0, 0], (T, 1))
+    lifted = Lifted(
+        BODY26, cam - cam[:, :1], pose.times, sigma=np.full((T, 26), 0.02), gravity=down, contact=np.full((T, 4), 0.03)
+    )
+    return lifted, pose, camera.replaced(R_cam_world=np.eye(3), t_cam_world=np.zeros(3))
+
+
+def test_who_lies_with_the_legs_up_lies_on_the_floor(look_at):
+    """The feet are higher than the back: the floor is under the flesh, not under the lowest soles."""
+    legs = {f"{side}_hip": [-1.2, 0, 0] for side in ("left", "right")}
+    lifted, pose, blind = posed(look_at, {"pelvis": [-np.pi / 2, 0, 0]} | legs, np.full(45, 0.1))
+    p = motion_positions(clean(lifted, pose, blind, 1.7).motion)
+    assert p[:, SOLES, 1].min() > 0.4
+    np.testing.assert_allclose((p[..., 1] - flesh_m()).min(1), 0, atol=0.02)
+
+
+def test_with_feet_on_the_ground_nobody_jumps(look_at):
+    high = 0.25 * np.maximum(np.sin(2 * np.pi * np.arange(60) / 40), 0)
+    lifted, pose, blind = posed(look_at, {}, 0.93 + high)
+    peaks = {}
+    for lock in ("never", "ground"):
+        p = motion_positions(clean(lifted, pose, blind, 1.7, settings=Settings(foot_lock=lock)).motion)
+        peaks[lock] = np.ptp(p[:, SOLES, 1].min(1))
+    assert peaks["never"] > 0.18 and peaks["ground"] < 0.08
 
 
 def test_bones_of_the_two_sides_differ_only_when_asked(filmed):

@@ -20,7 +20,7 @@ LIMBS = BODY26.indices(*metrics.LIMBS)
 FPS = 30.0
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 NAMES = ("_protocol", "_world_cases", "_world_baselines", "_world_depth", "_world_measures", "_world_rendered")
-NAMES += ("lifting", "speed", "world")
+NAMES += ("_world_sigma", "lifting", "speed", "world")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,38 @@ def test_the_truth_scores_zero_and_meets_every_bar(bench, true, contact):
     assert values["f1"] == 1 and values["slide"] == pytest.approx(values["own_slide"])
     for bars in (m.bars_where("given"), m.bars_where("moving"), m.bars_how(values, {"abs": 1.0})):
         assert all(not values[k] > bar.high for k, bar in bars.items() if np.isfinite(values[k]))
+
+
+def test_a_flight_is_one_that_falls(bench, true):
+    """A body off the floor for half a second: thrown up, carried evenly, and as mocap leaps for two frames."""
+    m, t = bench["_world_measures"], np.arange(-9, 10)
+    span, fall = slice(30, 49), 0.5 * 9.81 * ((9 / FPS) ** 2 - (t / FPS) ** 2)
+    for lift, counts in ((fall, True), (np.full(19, 0.3), False), (0.8 * (np.abs(t) < 2), False)):
+        moved = np.repeat(true[:1], 90, 0)
+        moved[span] += lift[:, None, None] * np.array([0, 1.0, 0])
+        assert m.falls(moved, span, FPS) == counts
+        s = m.score("x", moved, moved, FPS)
+        assert len(s.flights) == counts and s.doubted <= (not counts)
+
+
+def test_wobble_is_what_sways_along_the_line_of_sight(bench, true):
+    m, sway = bench["_world_measures"], 0.05 * np.sin(np.arange(90) * 2 * np.pi / 45)
+    eye = np.array([0, 1.0, 400.0])
+    for axis, wanted in ((2, 50 / np.sqrt(2)), (0, 0)):
+        swaying = true + sway[:, None, None] * np.eye(3)[axis]
+        assert m.wobble(swaying + np.array([3, 0, 1]), true, eye) == pytest.approx(wanted, abs=1.5)
+    assert "wobble" in m.score("x", true, true, FPS, eye=eye).values
+
+
+def test_honest_sigmas_hold_nine_errors_of_ten(bench):
+    rng = np.random.default_rng(0)
+    sigmas = [np.full((400, 12), s) for s in (10.0, 20.0, 40.0)]
+    clips = [(np.linalg.norm(rng.normal(0, s[..., None], (400, 12, 3)), axis=-1), s) for s in sigmas]
+    found = bench["_world_sigma"].honesty(clips)
+    assert found["inside"] == pytest.approx(90, abs=1) and found["factor"] == pytest.approx(100, abs=2)
+    assert found["alike"] > 99
+    bold = bench["_world_sigma"].honesty([(e, s / 2) for e, s in clips])
+    assert bold["factor"] == pytest.approx(2 * found["factor"]) and bold["inside"] < 60
 
 
 def test_paths_are_pooled_by_their_length(bench):
@@ -192,7 +224,7 @@ def test_cost_is_judged_by_how_it_grows(bench, tmp_path, capsys):
 def test_a_quick_run_prints_every_row_and_keeps_every_number(bench, monkeypatch, tmp_path, capsys):
     world = bench["world"]
     table = tmp_path / "world.csv"
-    parts = ["static", "moving", "rendered", "real"]
+    parts = ["static", "moving", "rendered", "real", "sigma"]
     monkeypatch.setattr(
         sys, "argv", ["world.py", "--quick", "--work", str(tmp_path), "--csv", str(table), "--part", *parts]
     )
