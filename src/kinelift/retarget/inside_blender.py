@@ -8,12 +8,13 @@ or the same with a Python that has `bpy`.
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 
 
-def opened(fbx):
+def opened(fbx: str) -> Any:
     """The armature with the most bones of an FBX, in an empty scene, its motion left out."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     with Path(fbx).open("rb") as file:
@@ -30,12 +31,12 @@ def opened(fbx):
     return max(armatures, key=lambda o: len(o.data.bones))
 
 
-def in_order(armature):
+def in_order(armature: Any) -> list[Any]:
     """Its bones, parents first."""
     return sorted(armature.data.bones, key=lambda b: len(b.parent_recursive))
 
 
-def read(fbx, out):
+def read(fbx: str, out: str) -> None:
     """Names, parents and rest matrices in the armature, its own matrix, and the skin's points."""
     armature = opened(fbx)
     bones = in_order(armature)
@@ -52,7 +53,7 @@ def read(fbx, out):
     )
 
 
-def skin(armature, index):
+def skin(armature: Any, index: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """Points (V, 3) of the meshes on the armature, in the world at rest, and the bone (V,) that moves each most."""
     points, strongest = [np.zeros((0, 3))], [np.zeros(0, int)]
     for o in bpy.context.scene.objects:
@@ -70,7 +71,7 @@ def skin(armature, index):
     return np.concatenate(points), np.concatenate(strongest)
 
 
-def write(fbx, motion, out):
+def write(fbx: str, motion: str, out: str) -> None:
     """The FBX again, whole, with new keys on its bones and no other motion."""
     armature = opened(fbx)
     with np.load(motion, allow_pickle=False) as file:
@@ -106,7 +107,7 @@ def write(fbx, motion, out):
     )
 
 
-def key(action, armature, bone, path, frames, values):
+def key(action: Any, armature: Any, bone: Any, path: str, frames: np.ndarray, values: np.ndarray) -> None:
     """Keys at frames (T,) for every component of values (T, C) of a pose bone."""
     for c in range(values.shape[1]):
         data_path = bone.path_from_id(path)
@@ -120,7 +121,7 @@ def key(action, armature, bone, path, frames, values):
         curve.update()
 
 
-def unit_cm(fbx):
+def unit_cm(fbx: str) -> float:
     """Centimetres in the file's unit."""
     from io_scene_fbx import parse_fbx
 
@@ -140,4 +141,7 @@ def unit_cm(fbx):
 
 if __name__ == "__main__":
     what, *paths = sys.argv[sys.argv.index("--") + 1 :]
-    {"read": read, "write": write}[what](*paths)
+    if what == "read":
+        read(*paths)
+    else:
+        write(*paths)
