@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kinelift import cli
 from kinelift.camera import read_cameras
 from kinelift.datasets import h36m, matfile, mpii
-from kinelift.datasets.mocap import read_mocap
+from kinelift.datasets.mocap import MOCAP_JOINTS, read_mocap
 from kinelift.datasets.safe_pickle import as_numbers, load_npz, load_pickle
 from kinelift.detect import make_detector, read_keypoints, write_keypoints
 from kinelift.errors import InputError, MissingExtraError
@@ -181,6 +181,14 @@ def test_arrays_come_back_as_numpy_wrote_them(tmp_path):
     assert list(safe_npz.read_npz(tmp_path / "a.npz", "is odd", ["b"], ["a", "absent"])) == ["b", "a"]
     with pytest.raises(InputError, match=r"a\.npz: is odd \(it declares more than"):
         safe_npz.read_npz(tmp_path / "a.npz", "is odd", limit=100)
+
+
+def test_a_body_of_no_size_is_refused(tmp_path):
+    names = np.array(MOCAP_JOINTS)
+    np.savez(tmp_path / "odd.npz", positions=np.zeros((5, len(names), 3)), joint_names=names, clip_lengths=[5],
+             clip_names=["still"], clip_fps=[30.0])  # fmt: skip
+    with pytest.raises(InputError, match=r"odd\.npz: clip 'still': legs and trunk have no length"):
+        read_mocap(tmp_path / "odd.npz")
 
 
 # Pickles and .mat: small files whose content is large once it is written out.

@@ -68,24 +68,29 @@ def read_mocap_raw(path: Path) -> tuple[list[Clip], np.ndarray, list[str]]:
     if (lengths < 1).any():
         raise InputError(f"{path}: a clip has no frames")
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    made = [
-        Clip(str(c), to_body26(positions[s : s + n].astype(np.float64), names, float(f)), float(f))
-        for c, s, n, f in zip(clips, starts, lengths, fps, strict=True)
-    ]
+    made = []
+    for c, s, n, f in zip(clips, starts, lengths, fps, strict=True):
+        try:
+            made.append(Clip(str(c), to_body26(positions[s : s + n].astype(np.float64), names, float(f)), float(f)))
+        except InputError as e:
+            raise InputError(f"{path}: clip '{c}': {e}") from None
     return made, positions, names
 
 
 def to_body26(positions: np.ndarray, names: list[str], fps: float) -> np.ndarray:
     """BODY26 positions (T, 26, 3) at reference stature of mocap joints (T, J, 3) with heels and floor filled in.
 
-    The pelvis is the hips' midpoint and the neck the shoulders', as detectors see them.
+    The pelvis is the hips' midpoint and the neck the shoulders', as detectors see them. Raises `InputError`.
     """
     out = np.full((len(positions), len(BODY26), 3), np.nan)
     for joint in MOCAP_JOINTS:
         out[:, _B(joint)] = positions[:, names.index(joint)]
     out[:, 0] = out[:, BODY26.indices("left_hip", "right_hip")].mean(1)
     out[:, _B("neck")] = out[:, BODY26.indices("left_shoulder", "right_shoulder")].mean(1)
-    out *= STATURE_PRIOR_M / _stature(out)
+    stature = _stature(out)
+    if not stature > 0:
+        raise InputError("legs and trunk have no length")
+    out *= STATURE_PRIOR_M / stature
     _add_soles(out, fps)
     return out.astype(np.float32)
 

@@ -65,7 +65,11 @@ def read_clips(path: Path) -> list[Clip]:
         if file.suffix.lower() == ".bvh":
             name = file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else file.stem
             joints, names, fps = read_bvh_joints(file)
-            out.append(_with_head(Clip(name, to_body26(joints, names, fps), fps), _head_up(joints, names)))
+            try:
+                body = to_body26(joints, names, fps)
+            except InputError as e:
+                raise InputError(f"{file}: {e}") from None
+            out.append(_with_head(Clip(name, body, fps), _head_up(joints, names)))
         else:
             clips, positions, names = read_mocap_raw(file)
             up = _head_up(positions.astype(float), names)
