@@ -13,7 +13,7 @@ no_judge() {
 }
 
 make_venv "$venv"
-install "$venv" --editable ".[dev,train,mediapipe-needs,judges]"
+install "$venv" --editable ".[dev,docs,train,mediapipe-needs,judges]"
 say "ruff"
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .

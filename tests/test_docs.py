@@ -14,6 +14,7 @@ import pytest
 import typer
 
 import kinelift
+from judges import absent
 from kinelift.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,7 +82,7 @@ def test_the_comparison_quotes_the_benchmarks():
 
 def test_the_site_builds_without_a_warning(tmp_path):
     if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("mkdocstrings") is None:
-        pytest.skip("no mkdocs: pip install 'kinelift[docs]'")
+        absent("no mkdocs: pip install 'kinelift[docs]'")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)

@@ -31,6 +31,7 @@ ALLOWED = {
     ("detect", "video"): "detectors read the frames that video yields, and key point files name frames alike",
     ("cleanup", "trajectory"): "L3b: the whole-clip solve starts from the path and shares its time differences",
     ("datasets", "export"): "the reader of BVH stands beside its writer",
+    ("retarget", "export"): "a character is read and written by the exporters' own BVH, body and rates",
     ("pipeline", "report"): "a take carries its own numbers of quality; report knows nothing of the pipeline",
 }
 HEAVY = ("torch", "onnxruntime", "cv2", "mediapipe", "scipy", "av", "PIL", "onnx", "pygltflib", "typer", "rich")

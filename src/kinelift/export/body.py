@@ -315,7 +315,8 @@ class _Builder:
         bones = self.bones(f"{side}Foot", f"{side}ToeBase")
         shoe = _swept(centres, (X, Y), np.stack([half, tall / 2], -1), blend, bones)
         flat = shoe.positions.copy()
-        low = flat[:, 1] < toe[1] + 0.012 * s
+        middle = np.concatenate([np.repeat(centres[:, 1], SIDES), centres[[0, -1], 1]])
+        low = flat[:, 1] < np.minimum(toe[1] + 0.012 * s, middle)
         flat[low, 1] = toe[1]
         return Surface(flat, shoe.normals, shoe.triangles, shoe.joints, shoe.weights)
 

@@ -38,10 +38,12 @@ class Options:
         asymmetric: Whether bones of the left and of the right may differ in length.
         treadmill: Whether the person walks on a belt, in place.
         edits: Repair by hand: a file, or `Edits`.
-        start, end: Seconds of the video to use.
+        start: First second of the video to use.
+        end: Last second of the video to use.
         person: "largest", "central" or a number.
         detector: Name in `DETECTORS`.
-        pose_model, person_model: The detector's own model files, where it takes some.
+        pose_model: The detector's own model file, where it takes one.
+        person_model: rtmpose's file that finds people.
         lifter: Name in `LIFTERS`, an ONNX file, or `package.module:Class`.
         keypoints_format: Layout of a key point file; None: decided by a stated rule.
         fps: Frames per second of a key point file that states none.
