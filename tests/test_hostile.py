@@ -324,6 +324,12 @@ def test_networks_that_could_do_more_than_compute_are_refused(tmp_path, read, ma
     assert said in refused_cheaply(read, make(tmp_path / "odd.onnx"))
 
 
+def test_metadata_that_is_no_text_is_refused(tmp_path):
+    path = network(tmp_path / "odd.onnx", [helper.make_node("Identity", ["x"], ["y"])], (), {"format": "AAAA"})
+    path.write_bytes(path.read_bytes().replace(b"AAAA", b"\xff\xfeAA"))
+    refused_cheaply(NETWORKS["lifter"], path)
+
+
 def test_a_network_gets_no_terabytes(tmp_path, walk, look_at):
     from kinelift.lift import mapped
 

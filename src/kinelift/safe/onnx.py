@@ -63,7 +63,13 @@ def open_network(
     _limit_memory()
     options.add_session_config_entry("session.use_env_allocators", "1")
     try:
-        return ort.InferenceSession(data, options, providers=list(providers)), data
+        session = ort.InferenceSession(data, options, providers=list(providers))
+        # Names and metadata are decoded when they are asked for, and need not be text.
+        _ = (
+            session.get_modelmeta().custom_metadata_map,
+            [i.name for i in (*session.get_inputs(), *session.get_outputs())],
+        )
+        return session, data
     except Exception as e:  # ONNX Runtime's own exceptions share no base class
         said = (str(e).splitlines() or [type(e).__name__])[0][:120]
         raise InputError(f"{path}: {problem} (ONNX Runtime: {said})") from None

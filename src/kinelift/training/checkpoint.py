@@ -72,7 +72,7 @@ def read_network(path: Path) -> Source:
         hidden, channels = len(state["blocks.0.gather.weight"]), len(state["stem.weight"])
         net = TemporalNet(channels, hidden)
         net.load_state_dict(state)
-    except (KeyError, IndexError, ValueError, RuntimeError):
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError):
         raise InputError(f"{foreign} (its layers are others than this version's)") from None
     own = any(i.name == "opinion" for i in model.graph.input)
     try:
