@@ -150,9 +150,13 @@ def _read(proto: Path, model: Path) -> Any:
     """The network; raises `InputError` where a file cannot be read, `MissingExtraError` where OpenCV cannot."""
     import cv2
 
-    for path, what in ((proto, "the network's .prototxt"), (model, "its .caffemodel")):
+    for path, what, most in ((proto, "the network's .prototxt", 300_000), (model, "its .caffemodel", 10**9)):
         if not path.is_file():
             raise InputError(f"{path}: no such file (expected {what}; docs/demo.md says where it comes from)")
+        if (
+            path.stat().st_size > most
+        ):  # OpenPose's own have 50 kB and 209 MB; reading takes time with the layers' square
+            raise InputError(f"{path}: too large for {what} (over {most / 1e6:g} MB)")
         if path.stat().st_size < 200 and path.read_bytes().startswith(b"version https://git-lfs"):
             raise InputError(f"{path}: is only a git-lfs pointer; fetch the file itself")
     reader = getattr(cv2.dnn, "readNetFromCaffe", None)
