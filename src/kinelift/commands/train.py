@@ -143,6 +143,8 @@ def train_elepose(
     nose_ahead: Annotated[float | None, typer.Option(help="0 for MPII, whose nose is the head's middle")] = None,
     level: Annotated[float | None, typer.Option(help="How level cameras are thought to be")] = None,
     proportions: Annotated[float | None, typer.Option(help="How near to an average body's bones")] = None,
+    as_seen: Annotated[bool, typer.Option("--as-seen", help="Bones of the set's upright poses, for MPII")] = False,
+    varied_steps: Annotated[int, typer.Option("--varied", help="Steps on varied bodies after it, into OUT/varied")] = 0,
     seed: Annotated[int, typer.Option(help="Seed")] = 0,
     threads: Annotated[int, typer.Option(help="Torch threads")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps")] = "cpu",
@@ -150,17 +152,24 @@ def train_elepose(
 ) -> None:
     """Train an unsupervised lifter by likelihood of turned views (after ElePose, Wandt et al. 2022)."""
     from kinelift.commands.research import read_poses
+    from kinelift.training.projection import varied
     from kinelift.training.projection.elepose import Config, train
 
     weights = {"nose_ahead": nose_ahead, "level": level, "proportions": proportions}
     options: dict[str, Any] = {k: v for k, v in weights.items() if v is not None}
     options |= {"steps": steps, "flow_steps": flow_steps, "batch": batch, "width": width}
-    options |= {"seed": seed, "threads": threads, "device": device}
+    running: dict[str, Any] = {"seed": seed, "threads": threads, "device": device}
+    options |= {"as_seen": as_seen, **running}
     config = Config.published(**options) if published else Config(**options)
     train_poses, test_poses = (read_poses(dataset, data, split, two_d) for split in ("train", "test"))
     with Progress() as progress:
         path = train(config, train_poses, test_poses, out, resume, lambda done, total: progress("train", done, total))
     typer.echo(f"wrote {path}")
+    if varied_steps:
+        with Progress() as progress:
+            more, said = varied.Config(steps=varied_steps, **running), lambda done, total: progress("vary", done, total)
+            path = varied.train(more, out / "elepose.pt", train_poses, test_poses, out / "varied", said)
+        typer.echo(f"wrote {path}")
 
 
 # Options whose value may be left out, and what it then is: the parser knows no such options.
