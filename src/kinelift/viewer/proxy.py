@@ -38,7 +38,7 @@ def browser_plays(path: Path) -> bool:
         return False
     if told.get("rotation_deg") or abs(first) > NEAR_S or path.suffix.lower() == ".mkv":
         return False
-    with av.open(f"file:{path}") as container:
+    with av.open(f"file:{path}", metadata_errors="ignore") as container:
         context = container.streams.video[0].codec_context
         square = float(context.sample_aspect_ratio or 1) == 1
         return bool(square and context.pix_fmt in ("yuv420p", "yuvj420p"))
