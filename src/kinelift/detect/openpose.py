@@ -7,6 +7,8 @@ detector. The files are the user's (`docs/demo.md` says whence); OpenCV reads Ca
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from kinelift.records import Frame
 from kinelift.skeleton import OPENPOSE_COCO18, OPENPOSE_MPI15, Skeleton
 
 _STRIDE = 8  # input pixels in one cell of a heat map: three poolings by 2
+_TRIAL_S = 60
 _PROBE = 32  # side of the picture that tests the files: the network takes any size
 
 
@@ -165,12 +168,32 @@ def _read(proto: Path, model: Path) -> Any:
             f"detector openpose (OpenCV {cv2.__version__} no longer reads Caffe)",
             "pip install 'opencv-python-headless<5'",
         )
+    _check_in_a_child(proto, model)
     try:
         with quiet_stderr():
             return reader(str(proto), str(model))
     except cv2.error as e:
         guilty = proto if "TextFile" in str(e) or proto.name in str(e) else model
         raise InputError(f"{guilty}: cannot be read as a Caffe network ({_reason(e)}); fetch it again") from None
+
+
+_TRIAL = """
+import sys, cv2, numpy
+network = cv2.dnn.readNetFromCaffe(*sys.argv[1:3])
+network.setInput(numpy.zeros((1, 3, int(sys.argv[3]), int(sys.argv[3])), numpy.float32))
+network.forward()
+"""
+
+
+def _check_in_a_child(proto: Path, model: Path) -> None:
+    """Read and run the network once in another process: a few wrong bytes can crash OpenCV. Raises `InputError`."""
+    command = [sys.executable, "-c", _TRIAL, str(proto), str(model), str(_PROBE)]
+    try:
+        code = subprocess.run(command, capture_output=True, timeout=_TRIAL_S).returncode
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{model}: takes OpenCV more than {_TRIAL_S} s to read; fetch it again") from None
+    if code < 0:  # a signal; what OpenCV refuses in words is told by reading it here
+        raise InputError(f"{model}: damaged, as is {proto.name} or not (OpenCV crashes on them); fetch both again")
 
 
 def _peaks(maps: np.ndarray) -> np.ndarray:
