@@ -74,6 +74,10 @@ def read_keypoints_npz(path: str | Path) -> tuple[Pose2D, dict[str, Any]]:
             person_id=int(data["person_id"]),
             detector_3d=data.get("detector_3d"),
         )
+        if (np.abs(pose.xy) > 1e6).any():
+            raise ValueError("xy: expected pixels")
+        if pose.detector_3d is not None and (np.abs(pose.detector_3d) > 1e3).any():
+            raise ValueError("detector_3d: expected metres")
         meta = json.loads(str(data["meta"]))
     except InputError as e:
         raise InputError(str(e) if str(path) in str(e) else f"{path}: {e}") from None
