@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kinelift.datasets.mocap import SOLES, Clip, contact_labels
+from kinelift.errors import InputError
 from kinelift.kinematics import bone_lengths
 from kinelift.lift.rays import FEATURES, INPUT_JOINTS, OPINION, input_joints
 from kinelift.skeleton import BODY26
@@ -374,6 +375,13 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(program, tmp_path, monke
     )
     for a, b in zip(weights(lifter), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_broken_checkpoint_is_one_line(program, tmp_path):
+    temporal, folder, _, _ = program
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be resumed"):
+        temporal.train(temporal.Config(**SMALL), [folder], tmp_path, resume=True)
 
 
 def test_resuming_a_finished_run_exports_it_again(program):

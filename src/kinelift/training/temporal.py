@@ -318,11 +318,15 @@ def _start(config: Config, checkpoint: Path | None) -> tuple[torch.nn.Module, li
     optimisers = _optimisers(net, config)
     if checkpoint is None or not checkpoint.exists():
         return net, optimisers, 0
-    state = torch.load(checkpoint, weights_only=True)
-    net.load_state_dict(state["net"])
-    for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-        optimiser.load_state_dict(saved)
-    return net, optimisers, int(state["step"])
+    try:
+        state = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(state["net"])
+        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        return net, optimisers, int(state["step"])
+    except Exception as e:  # torch's and its unpickler's own types
+        reason = (str(e).splitlines() or [type(e).__name__])[0][:120]
+        raise InputError(f"{checkpoint}: cannot be resumed ({reason})") from None
 
 
 def _step(
