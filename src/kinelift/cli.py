@@ -85,7 +85,6 @@ def animate(
 ) -> None:
     """Turn a video into a world-space animation (npz, BVH, GLB, CSV) and a report."""
     from kinelift.pipeline import Options
-    from kinelift.pipeline import animate as run
 
     source = _source(input, sample)
     options = Options(
@@ -96,16 +95,23 @@ def animate(
         image_size=parsed_size(image_size), threads=threads,
         detector_options=openpose_options(proto2d, model2d, parts),
     )  # fmt: skip
-    names = _formats(formats)
+    take = _published(source, options, out, _formats(formats), pages, mp4)
+    if sample:
+        _against_truth(take)
+
+
+def _published(source: str, options: Any, out: Path, names: list[str], pages: bool, mp4: bool) -> Any:
+    """The take, after all its files are in `out`."""
+    from kinelift.pipeline import animate as run
+
     with OutputFolder(out) as folder, Progress() as progress:
         take = run(source, options, progress)
         progress("export", 0, len(names))
-        _write(take, folder, names, fps, Path(source), pages, mp4)
+        _write(take, folder, names, options.fps, Path(source), pages, mp4)
         progress("export", len(names), len(names))
         written = folder.publish()
     _summary(take, written)
-    if sample:
-        _against_truth(take)
+    return take
 
 
 def _source(input: str | None, sample: bool) -> str:
