@@ -33,6 +33,8 @@ from _fuzz_readers import READERS, Reader
 from kinelift.errors import InputError
 
 LONGEST_MESSAGE = 1000
+# FFmpeg asks for no block of over 2 GB (av_max_alloc), and says of one that it wanted what it says when memory ran out.
+FFMPEG_SAYS, FFMPEG_BLOCK_MB = "cannot be read as a video (Cannot allocate memory)", 2000
 # Words by which libraries say that memory ran out, where they do not raise MemoryError.
 _OUT_OF_MEMORY = ("bad allocation", "bad_alloc", "unable to allocate", "insufficient memory", "cannot allocate")
 
@@ -133,6 +135,8 @@ def work(reader: Reader, options: Any, cases: range, say: Any) -> None:
             if (Path(made) / "pwned").exists() or (folder / "pwned").exists():
                 outcome, detail = "crash", "a file ran a command"
             taken = _resident("VmHWM") - before
+            if outcome == "memory" and FFMPEG_SAYS in detail and taken < FFMPEG_BLOCK_MB:
+                outcome = "refused"
             if outcome not in ("accepted", "refused") and options.keep:
                 _keep(folder, options.keep / f"{reader.name.replace('/', ' ')} {case}")
             say.send(("done", case, outcome, f"{detail} [{how}]", time.monotonic() - start, taken))

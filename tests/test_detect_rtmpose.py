@@ -119,11 +119,13 @@ def test_wrong_files(tmp_path):
     text = tmp_path / "text.onnx"
     text.write_text("no network")
     person = person_network(tmp_path / "person.onnx", [[0, 0, 9, 9, 1]], [0])
+    uneven = person_network(tmp_path / "uneven.onnx", [[0, 0, 9, 9, 1], [0, 0, 9, 9, 1]], [0])
     cases = [
         (dict(model=tmp_path / "no.onnx"), r"no\.onnx: no such file"),
         (dict(model=text), r"text\.onnx: cannot be read as an ONNX"),
         (dict(model=person), r"person\.onnx: is no RTMPose network"),
         (dict(model=pose, person_model=pose), r"p\.onnx: is no person detector"),
+        (dict(model=pose, person_model=uneven), r"uneven\.onnx: is no person detector .*labels \(1, N\)"),
         (dict(model=dot_network(tmp_path / "p21.onnx", 21)), r"21 key points; known layouts: coco17 \(17\), halpe26"),
         (dict(model=pose, layout="halpe26"), "17 key points, asked for as halpe26"),
     ]

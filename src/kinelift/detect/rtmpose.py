@@ -179,14 +179,16 @@ class _PersonNetwork:
             canvas = (canvas - MEAN_RGB) / STD_RGB
         blob = np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None])  # both families were trained on BGR
         outputs = _infer(self.path, self._session, {self._input: blob})
-        dets = outputs.get("dets")
-        if dets is None or dets.ndim != 3 or dets.shape[2] != 5:
+        dets, labels = outputs.get("dets"), outputs.get("labels")
+        right = dets is not None and dets.ndim == 3 and dets.shape[0] == 1 and dets.shape[2] == 5
+        if dets is None or not right or (labels is not None and labels.size != dets.shape[1]):
             got = ", ".join(f"{n} {v.shape}" for n, v in outputs.items())
-            raise InputError(f"{self.path}: is no person detector (expected output dets (1, N, 5); got {got})")
+            raise InputError(
+                f"{self.path}: is no person detector (expected output dets (1, N, 5), labels (1, N) if any; got {got})"
+            )
         keep = dets[0, :, 4] >= self._min_score
-        labels = outputs.get("labels")
         if labels is not None:
-            keep &= labels.reshape(-1)[: len(keep)] == 0
+            keep &= labels.reshape(-1) == 0
         found = dets[0][keep]
         return found[np.argsort(-found[:, 4], kind="stable"), :4].astype(float) / ratio
 
