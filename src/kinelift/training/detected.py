@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kinelift.errors import InputError
+from kinelift.kinematics import rotvec_to_matrix
 from kinelift.lift.rays import INPUT_JOINTS, OPINION, RATE_HZ, encode_opinion, input_joints
 from kinelift.repair import repair
 from kinelift.skeleton import BODY26
@@ -60,6 +61,21 @@ class _Seen:
             self.gravity * _X,
         )
 
+    def played(self, rng: np.random.Generator, frames: int) -> _Seen:
+        """A window of some frames, 0.75 to 1.33 times as fast; a joint is seen where both its neighbours are."""
+        last = len(self.rays) - 1.001
+        step = min(np.exp(rng.uniform(-0.29, 0.29)), last / (frames - 1))
+        u = rng.uniform(0, last - step * (frames - 1)) + step * np.arange(frames)
+        k, f = u.astype(int), u % 1
+
+        def at(x: np.ndarray) -> np.ndarray:
+            w = f.reshape(-1, *(1,) * (x.ndim - 1))
+            return np.asarray(x[k] * (1 - w) + x[k + 1] * w)
+
+        seen = np.minimum(self.confidence[k], self.confidence[k + 1]) > 0
+        confidence = np.where(seen, at(self.confidence), 0.0)
+        return _Seen(at(self.rays), confidence, at(self.own), at(self.positions), at(self.contact), self.gravity)
+
 
 class Detected:
     """Detector clips in which somebody was seen most of the time, both ways round, key points repaired."""
@@ -81,24 +97,37 @@ class Detected:
         self._looks = _looks(true)
 
     def windows(self, rng: np.random.Generator, n: int) -> Batch:
-        """n windows as they are; the detector's own 3D withheld from some of them, or from all."""
-        from kinelift.training.views import described
+        """n windows, varied; the detector's own 3D withheld from some of them, or from all.
 
-        chosen = []
-        for i in rng.integers(0, len(self.clips), n):
-            clip = self.clips[i]
-            at = rng.integers(0, len(clip.rays) - self.frames + 1) + np.arange(self.frames)
-            angle = np.radians(rng.normal(0, 4))
-            c, s = np.cos(angle), np.sin(angle)
-            roll = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]])
-            own = clip.own[at] @ roll
-            opinion = np.zeros((self.frames, OPINION), np.float32)
-            if rng.random() >= self._withheld:
-                opinion = encode_opinion(np.nan_to_num(own)[None], np.isfinite(own).all(-1)[None])[0]
-            down = np.broadcast_to(clip.gravity @ roll, (self.frames, 3))
-            rays = clip.rays[at] @ roll[:2, :2]
-            chosen.append((rays, clip.confidence[at], opinion, clip.positions[at] @ roll, down, clip.contact[at]))
-        return described(*(np.stack(x) for x in zip(*chosen, strict=True)))
+        As they are, a few hundred clips are soon known by heart. So each plays a little slower or faster, is turned a
+        little about its root, has other proportions and arms, and keeps the errors that the detector made of it.
+        """
+        from kinelift.training.views import described, vary_bodies
+
+        chosen = [self.clips[i].played(rng, self.frames) for i in rng.integers(0, len(self.clips), n)]
+        R = rotvec_to_matrix(np.radians(rng.normal(0, [6.0, 12.0, 5.0], (n, 3))))
+        x = _turned(R, np.stack([c.positions for c in chosen]))
+        gravity = np.einsum("nij,nj->ni", R, np.stack([c.gravity for c in chosen]))
+        opinion = self._opinions(rng, np.stack([c.own for c in chosen]) @ np.swapaxes(R, -1, -2)[:, None])
+        if not opinion.any():
+            x = vary_bodies(rng, x, forearm=1.0)
+        said, true = np.stack([c.rays for c in chosen]), np.stack([c.true_rays for c in chosen])
+        confidence = np.stack([c.confidence for c in chosen])
+        seen = confidence[..., None] > 0
+        error = np.where(seen, (said - true) / apparent_size(true), 0.0) * rng.uniform(0.8, 1.2, (n, 1, 1, 1))
+        now = input_joints(x)
+        now = now[..., :2] / np.maximum(now[..., 2:], 0.1)
+        rays = np.where(seen, now + error * apparent_size(now), 0.0)
+        contact = np.stack([c.contact for c in chosen])
+        return described(rays, confidence, opinion, x, gravity[:, None], contact)
+
+    def _opinions(self, rng: np.random.Generator, own: np.ndarray) -> np.ndarray:
+        """(n, T, 64) the detector's own 3D (n, T, 26, 3) as the network is told it; zeros where it is withheld."""
+        out = np.zeros((*own.shape[:2], OPINION), np.float32)
+        told = rng.random(len(own)) >= self._withheld
+        if told.any():
+            out[told] = encode_opinion(np.nan_to_num(own[told]), np.isfinite(own[told]).all(-1))
+        return out
 
     def lend(self, rng: np.random.Generator, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rays and confidences that the detector might say of true rays (n, T, 21, 2), T at most `frames`.
@@ -111,6 +140,18 @@ class Detected:
         t = true.shape[1]
         error = self._error[window, :t] * rng.uniform(0.6, 1.2, (len(true), 1, 1, 1))
         return true + error * apparent_size(true), self._confidence[window, :t]
+
+
+def _turned(R: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Windows (n, T, 26, 3) in camera axes turned by R (n, 3, 3) about the root in the middle of each.
+
+    Who would come too near moves back along the root's ray.
+    """
+    root = x[:, x.shape[1] // 2, None, :1]
+    y = (x - root) @ np.swapaxes(R, -1, -2)[:, None]
+    near = np.nanmin(y[..., 2] + root[..., 2], (1, 2))
+    back = 1 + np.maximum(0.7 - near, 0) / np.maximum(root[:, 0, 0, 2], 0.5)
+    return np.asarray(y + root * back[:, None, None, None])
 
 
 def apparent_size(rays: np.ndarray) -> np.ndarray:

@@ -122,7 +122,7 @@ def _loss(said: Prediction, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     pose = _pose_error(
         positions[:, :, _LIMBS], torch.where(known[..., None], true, 0)[:, :, _LIMBS], known[:, :, _LIMBS]
     )
-    return position + pose + 0.5 * velocity + 0.02 * sigma + 0.2 * down + 0.15 * touch + 0.1 * far
+    return position + 1.5 * pose + 0.5 * velocity + 0.02 * sigma + 0.2 * down + 0.15 * touch + 0.1 * far
 
 
 _LIMBS = list(BODY26.indices(*metrics.LIMBS))

@@ -192,8 +192,8 @@ def swap_halves(rng: np.random.Generator, p: np.ndarray) -> np.ndarray:
 
 # Limbs: joints, each with the one it hangs on; and the share of windows that get another's.
 _LIMBS = (
-    (("shoulder", "elbow", "wrist", "hand"), (0, 1, 2), 0.25),
-    (("hip", "knee", "ankle", "heel", "toe"), (0, 1, 2, 2), 0.08),
+    (("shoulder", "elbow", "wrist", "hand"), (0, 1, 2), 0.3),
+    (("hip", "knee", "ankle", "heel", "toe"), (0, 1, 2, 2), 0.12),
 )
 
 
@@ -287,12 +287,19 @@ def detect(rng: np.random.Generator, x: np.ndarray) -> tuple[np.ndarray, np.ndar
     return noisy, np.where(_missing(rng, rays), 0.0, confidence)
 
 
+_SOLE = ("ankle", "heel", "toe")
 _ABSENT = (  # joints that whole detectors lack: COCO-17 has no hands and feet, others no hands or no face
     ("heel", "toe", "hand"),
     ("hand",),
     ("nose", "ear"),
     ("nose", "ear", "hand", "heel", "toe"),
 )
+
+_HIDDEN = [
+    [k for k, name in enumerate(INPUT_JOINTS) if name in {f"{side}_{j}" for j in joints}]
+    for side in ("left", "right")
+    for joints in (("elbow", "wrist", "hand"), ("wrist", "hand"), ("knee", "ankle", "heel", "toe"), _SOLE)
+]
 
 
 def _missing(rng: np.random.Generator, rays: np.ndarray) -> np.ndarray:
@@ -302,6 +309,10 @@ def _missing(rng: np.random.Generator, rays: np.ndarray) -> np.ndarray:
     for i in np.flatnonzero(rng.random(n) < 0.15):
         start, length = rng.integers(0, t), rng.integers(2, 12)
         gone[i, start : start + length] = True
+    for i in np.flatnonzero(rng.random(n) < 0.12):  # limbs behind something for long
+        start, length = rng.integers(0, t), rng.integers(t // 4, t + 1)
+        for hidden in rng.choice(len(_HIDDEN), rng.integers(1, 3), replace=False):
+            gone[i, start : start + length, _HIDDEN[hidden]] = True
     for i in np.flatnonzero(rng.random(n) < 0.35):
         words = _ABSENT[rng.integers(len(_ABSENT))]
         gone[i][:, [k for k, name in enumerate(INPUT_JOINTS) if any(w in name for w in words)]] = True
