@@ -108,9 +108,10 @@ class Detected:
         R = rotvec_to_matrix(np.radians(rng.normal(0, [6.0, 12.0, 5.0], (n, 3))))
         x = _turned(R, np.stack([c.positions for c in chosen]))
         gravity = np.einsum("nij,nj->ni", R, np.stack([c.gravity for c in chosen]))
-        opinion = self._opinions(rng, np.stack([c.own for c in chosen]) @ np.swapaxes(R, -1, -2)[:, None])
-        if not opinion.any():
-            x = vary_bodies(rng, x, forearm=1.0)
+        own = np.stack([c.own for c in chosen]) @ np.swapaxes(R, -1, -2)[:, None]
+        seed = rng.integers(2**32)  # the same body for the truth and for what the detector thinks of it
+        x, own = (vary_bodies(np.random.default_rng(seed), p, forearm=1.0) for p in (x, own))
+        opinion = self._opinions(rng, own)
         said, true = np.stack([c.rays for c in chosen]), np.stack([c.true_rays for c in chosen])
         confidence = np.stack([c.confidence for c in chosen])
         seen = confidence[..., None] > 0

@@ -345,7 +345,7 @@ def make_batch(rng: np.random.Generator, sources: Sources, n: int, frames: int) 
 
 
 # Shares of a batch: rendered clips of the whole, actions and random angles of the rest, what remains is mocap.
-DETECTED_SHARE, ACTIONS_SHARE, RANDOM_SHARE = 0.15, 0.3, 0.1
+DETECTED_SHARE, ACTIONS_SHARE, RANDOM_SHARE = 0.2, 0.3, 0.1
 # Share of the windows seen by virtual cameras that borrow a real detector's errors where there are rendered clips.
 BORROWED_SHARE = 0.5
 
