@@ -25,7 +25,8 @@ from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
 from kinelift.training.generate import generate
 from kinelift.training.temporal import held_out
-from kinelift.training.views import add_extremities, detect, random_cameras, windows
+from kinelift.training.vary import add_extremities
+from kinelift.training.views import detect, random_cameras, windows
 
 LIMBS, HIPS = BODY26.indices(*metrics.LIMBS), (metrics.LIMBS.index("left_hip"), metrics.LIMBS.index("right_hip"))
 FPS, FRAMES = 30.0, 120

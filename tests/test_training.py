@@ -11,16 +11,19 @@ from kinelift.kinematics import bone_lengths
 from kinelift.lift.rays import FEATURES, INPUT_JOINTS, OPINION, input_joints
 from kinelift.skeleton import BODY26
 from kinelift.training.generate import generate, random_offsets
-from kinelift.training.views import (
+from kinelift.training.vary import (
     add_extremities,
-    detect,
     exchange_limbs,
     mirrored,
-    observe,
-    random_cameras,
     swap_halves,
+    turn_parts,
     vary_bodies,
     vary_widths,
+)
+from kinelift.training.views import (
+    detect,
+    observe,
+    random_cameras,
     windows,
 )
 
@@ -219,6 +222,18 @@ def test_exchanged_limbs_keep_bones_and_trunk_and_follow_the_trunk(made):
     quarter = np.array([[0, 0, -1.0], [0, 1, 0], [1, 0, 0]])
     turned, _ = exchange_limbs(rng(2), made @ quarter, contact)
     np.testing.assert_allclose(turned, out @ quarter, atol=1e-9)
+
+
+def test_trunk_and_legs_turn_about_their_joints(made):
+    contact = np.ones((40, 64, 4))
+    out, touch = turn_parts(rng(2), made, contact)
+    np.testing.assert_allclose(bone_lengths(BODY26, out), bone_lengths(BODY26, made), atol=1e-9)
+    moved = np.abs(out - made).max((1, 3)) > 1e-6
+    assert not moved[:, BODY26.indices("pelvis", "left_hip", "right_hip")].any()
+    legs = moved[:, BODY26.indices("left_ankle", "right_ankle")].any(1)
+    assert 0.1 < legs.mean() < 0.6 and 0.1 < moved[:, B("neck")].mean() < 0.5
+    assert np.isnan(touch[legs]).all() and (touch[~legs] == 1).all()
+    np.testing.assert_array_equal(touch[moved[:, B("neck")] & ~legs], 1)
 
 
 def test_detected_rays_are_near_the_truth_and_say_how_near(made):

@@ -24,7 +24,8 @@ from kinelift.training.detected import DROPPED, Detected
 from kinelift.training.detector_data import DetectorClip, read_detector_data
 from kinelift.training.footage import Footage, Progress, View, draw, read_footage
 from kinelift.training.generate import generate
-from kinelift.training.views import Batch, Sources, add_extremities, make_batch, observe, windows
+from kinelift.training.vary import add_extremities
+from kinelift.training.views import Batch, Sources, make_batch, observe, windows
 
 try:
     import torch

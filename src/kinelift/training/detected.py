@@ -16,6 +16,7 @@ from kinelift.kinematics import rotvec_to_matrix
 from kinelift.lift.rays import INPUT_JOINTS, OPINION, RATE_HZ, encode_opinion, input_joints
 from kinelift.repair import repair
 from kinelift.skeleton import BODY26
+from kinelift.training.vary import vary_bodies
 
 if TYPE_CHECKING:
     from kinelift.training.detector_data import DetectorClip
@@ -102,7 +103,7 @@ class Detected:
         As they are, a few hundred clips are soon known by heart. So each plays a little slower or faster, is turned a
         little about its root, has other proportions and arms, and keeps the errors that the detector made of it.
         """
-        from kinelift.training.views import described, vary_bodies
+        from kinelift.training.views import described
 
         chosen = [self.clips[i].played(rng, self.frames) for i in rng.integers(0, len(self.clips), n)]
         R = rotvec_to_matrix(np.radians(rng.normal(0, [6.0, 12.0, 5.0], (n, 3))))

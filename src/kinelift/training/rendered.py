@@ -19,7 +19,8 @@ from kinelift.render import Look, Renderer
 from kinelift.skeleton import BODY26
 from kinelift.training.actions import generate_actions
 from kinelift.training.generate import generate
-from kinelift.training.views import add_extremities, mirrored, swap_halves, vary_bodies, windows
+from kinelift.training.vary import add_extremities, mirrored, swap_halves, vary_bodies
+from kinelift.training.views import windows
 
 KINDS = ("generated", "mocap")
 _ACTIONS_SHARE = 0.85

@@ -25,7 +25,8 @@ from kinelift.training.actions import generate_actions
 from kinelift.training.detected import Detected
 from kinelift.training.detector_data import read_detector_data
 from kinelift.training.generate import generate
-from kinelift.training.views import Batch, Sources, add_extremities, make_batch, observe, windows
+from kinelift.training.vary import add_extremities
+from kinelift.training.views import Batch, Sources, make_batch, observe, windows
 
 try:
     import torch
