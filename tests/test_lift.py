@@ -13,9 +13,11 @@ from kinelift.errors import InputError, UnknownNameError
 from kinelift.kinematics import reference_offsets, rotvec_to_matrix
 from kinelift.lift import LIFTERS, Lifter, OnnxLifter, load_lifter, mapped
 from kinelift.lift.rays import FEATURES, INPUT_JOINTS, aim, encode, encode_opinion, input_joints
-from kinelift.lift.temporal import BRIDGE_S, BRIDGE_TRUST, regular_times, resampled_rays
+from kinelift.lift.temporal import BRIDGE_S, BRIDGE_TRUST, evened, regular_times, resampled_rays
 from kinelift.records import Pose2D
 from kinelift.skeleton import BODY26, COCO17, H36M17, MEDIAPIPE33, SKELETONS
+
+MIRROR = list(BODY26.mirror)
 
 B = BODY26.index
 SIZE = (1280, 720)
@@ -240,6 +242,24 @@ def test_the_networks_word_is_turned_from_the_aimed_to_the_real_camera(rays_file
     np.testing.assert_allclose(lifted.contact, 0.7, atol=1e-6)
     np.testing.assert_allclose(np.log(lifted.sigma[:, 0]), features_of(still)[0][0, :, 63], atol=1e-5)
     assert lifted.scale == "metric" and lifted.skeleton is BODY26
+
+
+def test_bones_come_halfway_to_their_usual_length_left_as_right():
+    rng = np.random.default_rng(3)
+    steady = np.tile(reference_offsets() * [1, -1, 1], (20, 1, 1))
+    for j, parent in enumerate(BODY26.parents[1:], 1):
+        steady[:, j] += steady[:, parent]
+    np.testing.assert_allclose(evened(steady), steady, atol=1e-9)
+    wrist, elbow = BODY26.indices("left_wrist", "left_elbow")
+    hand = BODY26.index("left_hand")
+    bone = steady[0, wrist] - steady[0, elbow]
+    short = steady.copy()
+    short[7, [wrist, hand]] -= 0.4 * bone
+    out = evened(short)
+    np.testing.assert_allclose(out[7, wrist] - out[7, elbow], 0.8 * bone, atol=1e-9)
+    np.testing.assert_allclose(np.delete(out, 7, 0), np.delete(steady, 7, 0), atol=1e-9)
+    noisy = steady + rng.normal(0, 0.02, steady.shape)
+    np.testing.assert_allclose(evened(noisy[:, MIRROR] * [-1, 1, 1]), evened(noisy)[:, MIRROR] * [-1, 1, 1], atol=1e-9)
 
 
 def test_a_mirrored_person_is_lifted_to_the_mirrored_pose(person):

@@ -91,6 +91,24 @@ def _both_ways(x: np.ndarray) -> np.ndarray:
     return np.stack([x, other * _X[: x.shape[2]] if x.ndim == 3 else other])
 
 
+_PARENTS = np.array(BODY26.parents)
+
+
+def evened(positions: np.ndarray) -> np.ndarray:
+    """Poses (T, 26, 3) whose bones went halfway to their usual length, left as right, in the same directions.
+
+    A body keeps its bones. Only halfway: a lifter in doubt makes a bone short on purpose, which errs least.
+    """
+    bones = positions - positions[:, np.maximum(_PARENTS, 0)]
+    length = np.maximum(np.linalg.norm(bones, axis=-1), 1e-6)
+    usual = np.median(length, axis=0)
+    bones *= (0.5 + (usual + usual[_MIRROR]) / 4 / length)[..., None]
+    out = positions.copy()
+    for j, parent in enumerate(BODY26.parents[1:], 1):
+        out[:, j] = out[:, parent] + bones[:, j]
+    return out
+
+
 def lift_rays(session: Any, pose: Pose2D, camera: Camera) -> Lifted:
     """Run a network of the `rays` layout over a clip of body26 key points, and its mirror image; the mean of both.
 
@@ -130,7 +148,7 @@ def _lift_turned(session: Any, pose: Pose2D, camera: Camera, roll: float) -> Lif
     depth = said["distance"] * R[..., 2, 2] if "distance" in said else None
     return Lifted(
         BODY26,
-        mean(positions[0], positions[1][:, _MIRROR] * _X) @ upright,
+        evened(mean(positions[0], positions[1][:, _MIRROR] * _X) @ upright),
         pose.times,
         "metric",
         sigma=mean(sigma[0], sigma[1][:, _MIRROR]),
