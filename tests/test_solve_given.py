@@ -77,7 +77,7 @@ def test_a_moving_camera(filmed, move, height_m):
     assert metrics.foot_sliding(x[:, SOLES], planted, 30) < 2
     assert done.camera.R_cam_world.shape == (75, 3, 3) and done.camera.t_cam_world.shape == (75, 3)
     view = done.camera.R_cam_world[0].T @ [0, 0, 1]
-    assert abs(view[0]) < 1e-6 and view[2] < 0  # the first camera looks along -Z
+    assert abs(view[0]) < 0.02 and view[2] < 0  # the first camera looks along -Z, but for its sway
     tilt = [c.R_cam_world[:, 1] @ R[:, 1] for c, R in zip(cameras, done.camera.R_cam_world, strict=True)]
     assert np.degrees(np.arccos(np.clip(tilt, -1, 1))).max() < 1.5
     miss = np.linalg.norm(done.camera.project(x) - pose.xy, axis=-1)[:, LIMBS]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from kinelift.cleanup.banded import BlockBanded
+from kinelift.cleanup.banded import Blocks
 from kinelift.cleanup.body import PLACE, SOLES, SUBTREE
 from kinelift.cleanup.evidence import Evidence, Weights
 from kinelift.kinematics import STATURE_PRIOR_M, mass_weights
@@ -49,8 +49,8 @@ class Balance:
         """Of some of the frames."""
         return Balance(**{f.name: getattr(self, f.name)[frames] for f in fields(self)})
 
-    def add_to(self, system: BlockBanded, gradient: np.ndarray, x: np.ndarray, b: np.ndarray) -> None:
-        """Into the system's blocks and the gradient (T, DOF), in place.
+    def add_to(self, system: Blocks, gradient: np.ndarray, x: np.ndarray, b: np.ndarray) -> None:
+        """Into a system's blocks and the gradient (T, DOF), in place.
 
         `x` (T, 26, 3) joints from the root, `b` (T, DOF, 6) twists.
         """

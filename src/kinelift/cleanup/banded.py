@@ -6,10 +6,20 @@ blocks starts one column further right in the band. Time and memory are linear i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.linalg import lapack
 
 from kinelift.errors import KineliftError
+
+
+class Blocks(NamedTuple):
+    """Views to write into, as `BlockBanded` says: (T, n, n), (T - 1, n, n) and (T - 2, n, n)."""
+
+    own: np.ndarray
+    next: np.ndarray
+    after: np.ndarray
 
 
 class BlockBanded:
@@ -30,6 +40,10 @@ class BlockBanded:
         self.own = self._blocks[:, :, :n]
         self.next = self._blocks[: max(frames - 1, 0), :, n : 2 * n]
         self.after = self._blocks[: max(frames - 2, 0), :, 2 * n :]
+
+    def leading(self, n: int) -> Blocks:
+        """The blocks of each frame's first n unknowns."""
+        return Blocks(*(x[:, :n, :n] for x in (self.own, self.next, self.after)))
 
     def factor(self) -> None:
         """Cholesky factorisation in place. Raises `KineliftError` where the matrix is not positive definite."""

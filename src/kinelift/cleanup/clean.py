@@ -12,6 +12,7 @@ from kinelift.cleanup.fit import Fit, growth
 from kinelift.cleanup.moving import Views
 from kinelift.cleanup.palms import turn_palms
 from kinelift.cleanup.settings import Given, Settings
+from kinelift.cleanup.sway import swayed
 from kinelift.errors import InputError
 from kinelift.kinematics import STATURE_PRIOR_M, continuous_quats, forward_kinematics, matrix_to_quat
 from kinelift.records import Lifted, Motion, Pose2D
@@ -114,6 +115,8 @@ def clean(
     )
     ground = fitted.ground
     R, t = replace(views, scale=fitted.views.scale).cameras(ground.R_cam_world, ground.t_cam_world)
+    if fitted.sway is not None:
+        R, t = swayed(R, t, fitted.sway[hold])
     told = (fitted.views.scale, fitted.views_sigma) if views.translating else (None, None)
     return Cleaned(motion, camera.replaced(R_cam_world=R, t_cam_world=t), ground, fitted.scale, *told)
 

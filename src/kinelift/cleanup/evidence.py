@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kinelift.cleanup.sway import Sway, swayed
 from kinelift.errors import UnknownNameError
 
 # Kinds of evidence, each of which `Weights.without` turns off; "level" and "balance" are of the ground's.
@@ -103,6 +104,7 @@ class Evidence:
         stature_m: Of the person.
         depth: (T,) metres, the root's depth in camera axes; NaN where unknown.
         depth_sigma: (T,) metres.
+        sway: How the cameras may be off; None: they are where they are.
         flight: (T, 2) of `flights` in the whole clip that this is a slice of; None: this is the whole clip.
     """
 
@@ -121,6 +123,7 @@ class Evidence:
     stature_m: float
     depth: np.ndarray
     depth_sigma: np.ndarray
+    sway: Sway | None = None
     flight: np.ndarray | None = None
 
     def flown(self) -> np.ndarray:
@@ -134,7 +137,20 @@ class Evidence:
         names += ["depth", "depth_sigma"]
         if self.R_cam_world.ndim == 3:
             names += ["R_cam_world", "t_cam_world"]
-        return replace(self, **{n: getattr(self, n)[frames] for n in names}, flight=self.flown()[frames])
+        sway = None if self.sway is None else self.sway.sliced(frames)
+        return replace(self, **{n: getattr(self, n)[frames] for n in names}, flight=self.flown()[frames], sway=sway)
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The camera in the world, (3,) or (T, 3) metres."""
+        return -(np.swapaxes(self.R_cam_world, -1, -2) @ self.t_cam_world[..., None])[..., 0]
+
+    def sway_by(self, frames: slice, step: np.ndarray) -> None:
+        """Cameras of some frames corrected by a further step (N, 6), or (N, 0) where they are not off; in place."""
+        if self.sway is not None:
+            self.sway.so_far[frames] += step
+            moved = swayed(self.R_cam_world[frames], self.t_cam_world[frames], step)
+            self.R_cam_world[frames], self.t_cam_world[frames] = moved
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points (T, J, 3) in the axes of each frame's camera."""

@@ -14,6 +14,7 @@ from kinelift.cleanup.moving import Views, find_root
 from kinelift.cleanup.rig import constant_bones, first_rotations
 from kinelift.cleanup.settings import Given, Settings
 from kinelift.cleanup.solve import solve
+from kinelift.cleanup.sway import expected_sway, swayed
 from kinelift.cleanup.uncertainty import posterior_sigma
 from kinelift.errors import InputError
 from kinelift.kinematics import forward_kinematics, mass_weights
@@ -50,6 +51,7 @@ class Fitted:
         views: How the camera moved from there.
         views_sigma: Standard deviation of the scale of `views`.
         scale: Metres per unit of the lifter's output.
+        sway: (T, 6) of `Sway`, what the views turned out to be off by; None for a camera that stands still.
     """
 
     offsets: np.ndarray
@@ -61,6 +63,7 @@ class Fitted:
     views: Views
     views_sigma: float
     scale: float
+    sway: np.ndarray | None
 
     def scaled(self, factor: float) -> Fitted:
         """The same motion of a body `factor` times as large, seen from as much further away."""
@@ -73,6 +76,7 @@ class Fitted:
             views=replace(self.views, scale=self.views.scale * factor),
             views_sigma=self.views_sigma * factor,
             scale=self.scale * factor,
+            sway=None if self.sway is None else self.sway * ([factor] * 3 + [1] * 3),
         )
 
 
@@ -113,7 +117,8 @@ class Fit:
             origin = root[0] * [1, 0, 1]
             root, ground = root - origin, ground.moved(origin)
         contact = np.clip(e.contact[:, : len(SOLES)], 0, 1)
-        return Fitted(e.offsets, local, root, contact, sigma_m, ground, self.views, self.views_sigma, scale)
+        sway = None if e.sway is None else e.sway.so_far
+        return Fitted(e.offsets, local, root, contact, sigma_m, ground, self.views, self.views_sigma, scale, sway)
 
     def _start(self) -> tuple[Evidence, np.ndarray, np.ndarray, Ground, float]:
         """Evidence, first rotations and root in the world, the world, and metres per unit of the lifter."""
@@ -154,6 +159,7 @@ class Fit:
             offsets, pose.times, rays, ray_weight, relative @ R_first, sigma_m,
             np.concatenate([contact, np.zeros((T, 4))], 1), np.full((T, 4), ground.floor_y), np.zeros((T, 3)),
             ground.floor_y, R, t, self.height_m, np.full(T, np.nan), np.full(T, np.nan),
+            expected_sway(self.views.R, self.views.t, pose.times, self.views.scale) if self.views.moving else None,
         )  # fmt: skip
         self._override(evidence)
         return evidence, local, (root - ground.t_cam_world) @ R_first, ground, scale
@@ -224,8 +230,14 @@ class Fit:
         path = find_root(relative, e.rays, weight, e.times, self.views, relative[:, SOLES], contact)
         root = root + (path.scale - self.views.scale) * path.by_scale @ ground.R_cam_world
         self.views, self.views_sigma = replace(self.views, scale=path.scale), path.sigma
-        e.R_cam_world, e.t_cam_world = self.views.cameras(ground.R_cam_world, ground.t_cam_world)
+        self._aim(e, ground)
         return root
+
+    def _aim(self, e: Evidence, ground: Ground) -> None:
+        """The cameras of `e` in the world, in place."""
+        e.R_cam_world, e.t_cam_world = self.views.cameras(ground.R_cam_world, ground.t_cam_world)
+        if e.sway is not None:
+            e.R_cam_world, e.t_cam_world = swayed(e.R_cam_world, e.t_cam_world, e.sway.so_far)
 
     def _relevelled(
         self, e: Evidence, local: np.ndarray, root: np.ndarray, ground: Ground
@@ -244,7 +256,9 @@ class Fit:
         turn = R.T @ ground.R_cam_world
         rise = np.array([0, np.median((soles[planted] @ turn.T)[:, 1]), 0])
         ground = replace(ground, R_cam_world=R).moved(rise)
-        e.R_cam_world, e.t_cam_world = self.views.cameras(ground.R_cam_world, ground.t_cam_world)
+        if e.sway is not None:
+            e.sway.turned(turn)
+        self._aim(e, ground)
         e.lifted, e.drift = e.lifted @ turn.T, e.drift @ turn.T
         local = local.copy()
         local[:, 0] = turn @ local[:, 0]

@@ -14,6 +14,7 @@ from kinelift.cleanup.banded import BlockBanded
 from kinelift.cleanup.body import COLUMNS, DOF, HOLDS, HOLDS_STRICTLY, PLACE, SUBTREE, twists
 from kinelift.cleanup.evidence import Weights
 from kinelift.cleanup.residuals import Costs
+from kinelift.cleanup.sway import SWAY
 
 _UPPER = np.triu(HOLDS).astype(float)
 # What keeps the root where no evidence moves it.
@@ -25,19 +26,26 @@ _ALIKE = 1 / 8
 
 
 def normal_equations(c: Costs, p: np.ndarray, glob: np.ndarray, weights: Weights) -> tuple[BlockBanded, np.ndarray]:
-    """The system (T DOF, T DOF) and the gradient (T, DOF) of `c` at positions (T, 26, 3), rotations (T, 26, 3, 3)."""
+    """The system (T n, T n) and the gradient (T, n) of `c` at positions (T, 26, 3), rotations (T, 26, 3, 3).
+
+    n is `DOF`, and `SWAY` unknowns of the camera after it where `c` has its cost.
+    """
     T = len(p)
     b, x = twists(p, glob), p - p[:, :1]
-    system = BlockBanded(T, DOF)
-    gradient = _own(c, x, b, system.own)
-    for lag, between, out in ((1, c.near, system.next), (2, c.far, system.after)):
+    system = BlockBanded(T, DOF if c.sway is None else DOF + SWAY)
+    gradient = np.zeros((T, system.n))
+    body, slope = system.leading(DOF), gradient[:, :DOF]
+    slope[...] = _own(c, x, b, body.own)
+    for lag, between, out in ((1, c.near, body.next), (2, c.far, body.after)):
         for start in range(0, T - lag, _CHUNK):
             at, later = (slice(start + k, min(start + _CHUNK, T - lag) + k) for k in (0, lag))
             _between(between[at], x[at], x[later], b[at], b[later], out[at])
     if c.angles is not None:
-        c.angles.add_to(system.own, gradient)
+        c.angles.add_to(body.own, slope)
     if c.balance is not None:
-        c.balance.add_to(system, gradient, x, b)
+        c.balance.add_to(body, slope, x, b)
+    if c.sway is not None:
+        c.sway.add_to(system.leading(system.n), gradient, b, _composite(c.sway.metric, x), _wrench(c.sway.force, x))
     _add_step_cost(system, weights)
     return system, gradient
 

@@ -16,6 +16,7 @@ from kinelift.cleanup.balance import Balance, balance
 from kinelift.cleanup.body import SOLES, SUPPORTS
 from kinelift.cleanup.evidence import Evidence, Weights
 from kinelift.cleanup.limits import Angles, range_excess
+from kinelift.cleanup.sway import SwayCost, sway_cost
 from kinelift.trajectory.root import second_difference
 
 # Where robust losses bend: key points and lifter in sigma, the rest in metres, m/s, sigma and radians.
@@ -40,6 +41,7 @@ class Costs:
         relative_force: (T, 26, 3) its gradient.
         angles: Joint angles beyond their range; None: not counted.
         balance: Centre of mass over support; None: not counted.
+        sway: Corrections of the camera; None: it is where it is.
     """
 
     metric: np.ndarray
@@ -50,6 +52,7 @@ class Costs:
     relative_force: np.ndarray
     angles: Angles | None = None
     balance: Balance | None = None
+    sway: SwayCost | None = None
 
     def inner(self, before: int, after: int) -> Costs:
         """Of all frames but so many first and last ones, which do not move."""
@@ -57,7 +60,7 @@ class Costs:
         for f in fields(self):
             x, lag = getattr(self, f.name), {"near": 1, "far": 2}.get(f.name, 0)
             frames = slice(before, len(self.metric) - after - lag)
-            cut[f.name] = x if x is None else x.sliced(frames) if f.name in ("angles", "balance") else x[frames]
+            cut[f.name] = x if x is None else x[frames] if isinstance(x, np.ndarray) else x.sliced(frames)
         return Costs(**cut)
 
 
@@ -69,9 +72,12 @@ def costs(e: Evidence, p: np.ndarray, local: np.ndarray, weights: Weights) -> Co
         np.zeros((T, n, 3, 3)), np.zeros((T, n, 3)), np.zeros((max(T - 1, 0), n)), np.zeros((max(T - 2, 0), n)),
         np.zeros((T, n)), np.zeros((T, n, 3)),
     )  # fmt: skip
-    on = [term for term in _TERMS if term not in weights.off]
-    for term in on:
-        _TERMS[term](e, p, weights, out, own)
+    for terms in (_SEEN, _OTHERS):
+        for term, add in terms.items():
+            if term not in weights.off:
+                add(e, p, weights, out, own)
+        if terms is _SEEN and e.sway is not None:
+            out.sway = sway_cost(e.sway, e.times, out.metric.copy(), out.force.copy(), p[:, 0], e.centre)
     out.metric[..., [0, 1, 2], [0, 1, 2]] += own[..., None]
     if "limits" not in weights.off:
         out.angles = range_excess(local, weights.limit, _LIMIT_BEND)
@@ -176,12 +182,12 @@ def _acceleration(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own:
     out.far += w * (c[:, 0] * c[:, 2])[:, None]
 
 
-_TERMS = {
-    "rays": _rays,
+# What cameras see, and what holds without them.
+_SEEN = {"rays": _rays, "depth": _depth}
+_OTHERS = {
     "lifted": _lifted,
     "contact_height": _contact_height,
     "below_floor": _below_floor,
-    "depth": _depth,
     "contact_speed": _contact_speed,
     "acceleration": _acceleration,
 }

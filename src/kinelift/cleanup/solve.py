@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kinelift.cleanup.body import moved
+from kinelift.cleanup.body import DOF, moved
 from kinelift.cleanup.evidence import Evidence, Weights
 from kinelift.cleanup.normal import normal_equations
 from kinelift.cleanup.residuals import costs
@@ -31,7 +31,7 @@ def solve(
 
     Long clips take each step window by window: a window starts from where the one before ended, looks ahead, and holds
     on to the solution so far beyond. Steps end where the whole clip's would. Time is linear in the clip's length,
-    working memory that of a window.
+    working memory that of a window. Cameras that may be off follow in `e`, in place.
     """
     weights = weights or Weights()
     local, root = local.copy(), root.copy()
@@ -39,8 +39,9 @@ def solve(
         for start, settled, stop in windows(len(root), WINDOW, AHEAD):
             known = slice(max(start - _REACH, 0), min(stop + _REACH, len(root)))
             step = _step(e.sliced(known), local[known], root[known], start - known.start, known.stop - stop, weights)
-            new = slice(start, settled)
-            local[new], root[new] = moved(local[new], root[new], step[: settled - start])
+            new, step = slice(start, settled), step[: settled - start]
+            local[new], root[new] = moved(local[new], root[new], step[:, :DOF])
+            e.sway_by(new, step[:, DOF:])
     return local, root
 
 
@@ -54,7 +55,7 @@ def windows(T: int, window: int, ahead: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _step(e: Evidence, local: np.ndarray, root: np.ndarray, before: int, after: int, weights: Weights) -> np.ndarray:
-    """(T - before - after, DOF) Gauss-Newton step of all frames but so many first and last ones, which stay."""
+    """(T - before - after, n) Gauss-Newton step of all frames but so many first and last ones, which stay."""
     positions, glob = forward_kinematics(BODY26, e.offsets, local, root)
     inner = slice(before, len(root) - after)
     known = costs(e, positions, local, weights).inner(before, after)

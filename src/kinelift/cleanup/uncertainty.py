@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kinelift.cleanup.body import position_jacobian
+from kinelift.cleanup.body import DOF, position_jacobian
 from kinelift.cleanup.evidence import Evidence, Weights
 from kinelift.cleanup.normal import normal_equations
 from kinelift.cleanup.residuals import costs
@@ -54,5 +54,6 @@ def _sigma(e: Evidence, local: np.ndarray, root: np.ndarray, weights: Weights) -
     system.factor()
     J = position_jacobian(positions, glob)
     flat = J.reshape(len(J), -1, J.shape[-1])
-    variance = ((flat @ system.inverse_blocks()) * flat).sum(-1).reshape(J.shape[:3]).mean(-1)
+    covariance = system.inverse_blocks()[:, :DOF, :DOF]
+    variance = ((flat @ covariance) * flat).sum(-1).reshape(J.shape[:3]).mean(-1)
     return np.sqrt(np.maximum(variance, 0))

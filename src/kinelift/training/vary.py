@@ -178,7 +178,7 @@ def turn_parts(rng: np.random.Generator, p: np.ndarray, contact: np.ndarray) -> 
     p, contact = p.copy(), contact.copy()
     for pivot, names, share in _TURNING:
         takes = np.flatnonzero(rng.random(len(p)) < share)
-        hanging = BODY26.indices(*names)
+        hanging = np.array(BODY26.indices(*names))
         turn = rng.normal(0, 0.2, (len(takes), 1, 3)) + 0.1 * smooth_noise(rng, (len(takes), p.shape[1], 3), 10)
         centre = p[takes, :, None, _B(pivot)]
         part = p[takes][:, :, hanging] - centre
