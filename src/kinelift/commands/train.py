@@ -60,6 +60,30 @@ def train_temporal(
     typer.echo(f"wrote {path}")
 
 
+@train_app.command("average")
+def train_average(
+    lifters: Annotated[
+        list[Path], typer.Argument(help="Lifters that `train temporal` made, one of them from the other")
+    ],
+    data: Annotated[list[Path], typer.Option("--data", help="Mocap .npz files or folders: measures and calibrates")],
+    out: Annotated[Path, typer.Option("--out", help="The ONNX lifter to write")],
+    share: Annotated[
+        list[float] | None, typer.Option("--share", help="Of each lifter, in order; default alike")
+    ] = None,
+    detector_data: Annotated[
+        list[Path] | None, typer.Option("--detector-data", help="Folders made by `train detector-data`")
+    ] = None,
+) -> None:
+    """Average the weights of lifters that were trained on from the same ones."""
+    from kinelift.training.average import average
+
+    path, measured = average(lifters, data, out, share or None, detector_data or ())
+    for name, values in measured.items():
+        pa = ", ".join(f"{k.removesuffix('_pa')} {v:.1f}" for k, v in values.items() if k.endswith("_pa"))
+        typer.echo(f"{name}: held out, PA-MPJPE in mm: {pa}")
+    typer.echo(f"wrote {path}")
+
+
 @train_app.command("detector-data")
 def train_detector_data(
     data: Annotated[list[Path], typer.Option("--data", help="Mocap .npz files or folders of them")],

@@ -297,16 +297,28 @@ def train(
     return export(calibrated(net, checks), out / "lifter.onnx", asdict(config), row, config.own_3d, said)
 
 
+def held_out_batches(
+    data: Sequence[Path], detector_data: Sequence[Path] = (), clips: Sequence[Clip] = (), own_3d: bool = False
+) -> dict[str, Batch]:
+    """Fixed windows of what training holds out: an eighth of the mocap, a sixteenth of the rendered clips.
+
+    Raises `InputError` for data that cannot be read.
+    """
+    every = [*(read_clips(list(data)) if data or not clips else []), *clips]
+    rendered = [c for d in detector_data for c in read_detector_data(d)]
+    watched = Detected(rendered[::16], own_3d=own_3d) if rendered else None
+    return validation_batches([c for c in every if held_out(c)] or every, watched)
+
+
 def _data(
     config: Config, data: list[Path], detector_data: list[Path], more: Sequence[Clip]
 ) -> tuple[Sources, dict[str, Batch]]:
-    """What to train on, and fixed windows of what is held out: an eighth of the mocap, a sixteenth of the rendered."""
+    """What to train on, and fixed windows of what is held out."""
     clips = [*(read_clips(data) if data or not more else []), *more]
     train_clips = [c for c in clips if not held_out(c)]
     rendered = [c for d in detector_data for c in read_detector_data(d)]
-    watched = Detected(rendered[::16], config.frames, config.own_3d) if rendered else None
     kept = [c for i, c in enumerate(rendered) if i % 16]
-    checks = validation_batches([c for c in clips if held_out(c)] or clips, watched)
+    checks = held_out_batches(data, detector_data, more, config.own_3d)
     log.info("%d clips, %d held out, %d rendered", len(train_clips), len(clips) - len(train_clips), len(rendered))
     return read_sources(config, train_clips, Detected(kept, config.frames, config.own_3d) if kept else None), checks
 
