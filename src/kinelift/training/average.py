@@ -13,8 +13,9 @@ from pathlib import Path
 
 from kinelift.errors import InputError
 from kinelift.training.checkpoint import read_network
+from kinelift.training.detector_data import read_detector_data
 from kinelift.training.export import export
-from kinelift.training.temporal import calibrated, held_out_batches, validate
+from kinelift.training.temporal import calibrated, held_out_batches, read_clips, validate
 
 
 def average(
@@ -47,7 +48,8 @@ def average(
             raise InputError(f"{path}: is of another size than {lifters[0]}")
         if source.reads_own_3d != sources[0].reads_own_3d:
             raise InputError(f"{path} and {lifters[0]}: only one of them reads the detector's own 3D")
-    checks = held_out_batches(data, detector_data, own_3d=sources[0].reads_own_3d)
+    rendered = [c for d in detector_data for c in read_detector_data(d)]
+    checks = held_out_batches(read_clips(list(data)), rendered, sources[0].reads_own_3d)
     net = copy.deepcopy(sources[0].net)
     total = sum(shares)
     net.load_state_dict({k: sum(s / total * x[k] for s, x in zip(shares, states, strict=True)) for k in states[0]})

@@ -6,6 +6,7 @@ errors and confidences of a rendered one: bias, drift, jitter, gaps and exchange
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,12 +68,7 @@ class _Seen:
         last = len(self.rays) - 1.001
         step = min(np.exp(rng.uniform(-0.29, 0.29)), last / (frames - 1))
         u = rng.uniform(0, last - step * (frames - 1)) + step * np.arange(frames)
-        k, f = u.astype(int), u % 1
-
-        def at(x: np.ndarray) -> np.ndarray:
-            w = f.reshape(-1, *(1,) * (x.ndim - 1))
-            return np.asarray(x[k] * (1 - w) + x[k + 1] * w)
-
+        k, at = u.astype(int), _between(u)
         seen = np.minimum(self.confidence[k], self.confidence[k + 1]) > 0
         confidence = np.where(seen, at(self.confidence), 0.0)
         return _Seen(at(self.rays), confidence, at(self.own), at(self.positions), at(self.contact), self.gravity)
@@ -167,17 +163,23 @@ def _looks(rays: np.ndarray) -> np.ndarray:
     return np.concatenate([shape.mean(1), shape.std(1)], 1).reshape(len(rays), -1)
 
 
-def _regular(clip: DetectorClip) -> _Seen:
-    """A clip repaired as the pipeline does, on the lifter's grid: a joint is seen where both its neighbours are."""
-    pose = repair(clip.pose())[0]
-    count = int((len(clip.xy) - 1) / clip.fps * RATE_HZ) + 1
-    u = np.minimum(np.arange(count) * clip.fps / RATE_HZ, len(clip.xy) - 1.001)
-    k, f = u.astype(int), (u % 1)
+def _between(u: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Linear interpolation of any (T, ...) at fractional frames u (N,), all below T - 1."""
+    k, f = u.astype(int), u % 1
 
     def at(x: np.ndarray) -> np.ndarray:
         w = f.reshape(-1, *(1,) * (x.ndim - 1))
         return np.asarray(x[k] * (1 - w) + x[k + 1] * w)
 
+    return at
+
+
+def _regular(clip: DetectorClip) -> _Seen:
+    """A clip repaired as the pipeline does, on the lifter's grid: a joint is seen where both its neighbours are."""
+    pose = repair(clip.pose())[0]
+    count = int((len(clip.xy) - 1) / clip.fps * RATE_HZ) + 1
+    u = np.minimum(np.arange(count) * clip.fps / RATE_HZ, len(clip.xy) - 1.001)
+    k, at = u.astype(int), _between(u)
     rays = at(clip.camera.unproject(input_joints(pose.xy)))
     confidence = input_joints(pose.confidence[..., None])[..., 0]
     seen = np.isfinite(rays).all(-1) & (np.minimum(confidence[k], confidence[k + 1]) > 0)

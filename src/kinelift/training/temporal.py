@@ -23,7 +23,7 @@ from kinelift.errors import InputError, MissingExtraError
 from kinelift.skeleton import BODY26
 from kinelift.training.actions import generate_actions
 from kinelift.training.detected import Detected
-from kinelift.training.detector_data import read_detector_data
+from kinelift.training.detector_data import DetectorClip, read_detector_data
 from kinelift.training.generate import generate
 from kinelift.training.vary import add_extremities
 from kinelift.training.views import Batch, Sources, make_batch, observe, windows
@@ -297,17 +297,10 @@ def train(
     return export(calibrated(net, checks), out / "lifter.onnx", asdict(config), row, config.own_3d, said)
 
 
-def held_out_batches(
-    data: Sequence[Path], detector_data: Sequence[Path] = (), clips: Sequence[Clip] = (), own_3d: bool = False
-) -> dict[str, Batch]:
-    """Fixed windows of what training holds out: an eighth of the mocap, a sixteenth of the rendered clips.
-
-    Raises `InputError` for data that cannot be read.
-    """
-    every = [*(read_clips(list(data)) if data or not clips else []), *clips]
-    rendered = [c for d in detector_data for c in read_detector_data(d)]
-    watched = Detected(rendered[::16], own_3d=own_3d) if rendered else None
-    return validation_batches([c for c in every if held_out(c)] or every, watched)
+def held_out_batches(clips: Sequence[Clip], rendered: Sequence[DetectorClip], own_3d: bool = False) -> dict[str, Batch]:
+    """Fixed windows of what training holds out: an eighth of the mocap, a sixteenth of the rendered clips."""
+    watched = Detected(list(rendered[::16]), own_3d=own_3d) if rendered else None
+    return validation_batches([c for c in clips if held_out(c)] or list(clips), watched)
 
 
 def _data(
@@ -318,7 +311,7 @@ def _data(
     train_clips = [c for c in clips if not held_out(c)]
     rendered = [c for d in detector_data for c in read_detector_data(d)]
     kept = [c for i, c in enumerate(rendered) if i % 16]
-    checks = held_out_batches(data, detector_data, more, config.own_3d)
+    checks = held_out_batches(clips, rendered, config.own_3d)
     log.info("%d clips, %d held out, %d rendered", len(train_clips), len(clips) - len(train_clips), len(rendered))
     return read_sources(config, train_clips, Detected(kept, config.frames, config.own_3d) if kept else None), checks
 
