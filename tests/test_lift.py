@@ -249,17 +249,24 @@ def test_bones_come_halfway_to_their_usual_length_left_as_right():
     steady = np.tile(reference_offsets() * [1, -1, 1], (20, 1, 1))
     for j, parent in enumerate(BODY26.parents[1:], 1):
         steady[:, j] += steady[:, parent]
-    np.testing.assert_allclose(evened(steady), steady, atol=1e-9)
+    sight = np.tile([0.28, 0.0, 0.96], (20, 1))
+    np.testing.assert_allclose(evened(steady, sight), steady, atol=1e-9)
     wrist, elbow = BODY26.indices("left_wrist", "left_elbow")
     hand = BODY26.index("left_hand")
-    bone = steady[0, wrist] - steady[0, elbow]
+    bone = rotvec_to_matrix(np.array([0.5, 0.9, 0.2])) @ (steady[0, wrist] - steady[0, elbow])
+    steady[:, hand] += bone - (steady[:, wrist] - steady[:, elbow])
+    steady[:, wrist] = steady[:, elbow] + bone
     short = steady.copy()
     short[7, [wrist, hand]] -= 0.4 * bone
-    out = evened(short)
-    np.testing.assert_allclose(out[7, wrist] - out[7, elbow], 0.8 * bone, atol=1e-9)
+    out = evened(short, sight)
+    assert np.linalg.norm(out[7, wrist] - out[7, elbow]) == pytest.approx(0.8 * np.linalg.norm(bone), rel=1e-3)
+    moved = out[7, wrist] - short[7, wrist]
+    near_sight = [abs(v @ sight[7]) / np.linalg.norm(v) for v in (moved, bone)]
+    assert near_sight[0] > near_sight[1] + 0.05
     np.testing.assert_allclose(np.delete(out, 7, 0), np.delete(steady, 7, 0), atol=1e-9)
-    noisy = steady + rng.normal(0, 0.02, steady.shape)
-    np.testing.assert_allclose(evened(noisy[:, MIRROR] * [-1, 1, 1]), evened(noisy)[:, MIRROR] * [-1, 1, 1], atol=1e-9)
+    noisy, flip = steady + rng.normal(0, 0.02, steady.shape), [-1, 1, 1]
+    mirrored = evened(noisy[:, MIRROR] * flip, sight * flip)
+    np.testing.assert_allclose(mirrored, evened(noisy, sight)[:, MIRROR] * flip, atol=1e-9)
 
 
 def test_a_mirrored_person_is_lifted_to_the_mirrored_pose(person):

@@ -124,7 +124,8 @@ def stated(term, e, p0, weights):
     w = weights
     sigma = np.broadcast_to(w.ray * e.stature_m / z0[:, :1], z0.shape)
     others = (np.arange(26) > 0) * np.ones((len(p0), 1))
-    both = np.minimum(e.contact[1:], e.contact[:-1])
+    carried = e.contact * np.clip(4 - 4 * e.flown()[:, :1], 0, 1)
+    both = np.minimum(carried[1:], carried[:-1])
     seconds = second_difference(e.times)[1] if len(p0) > 2 else np.zeros(0)
     freer = 1 + 2 * e.flown()[1:-1, 1:]
     return {
@@ -173,8 +174,8 @@ def test_gradient_and_metric_by_finite_differences(term, path):
     local, root = bent(frames, size=0.9 if term == "limits" else 0.4)
     if frames > 1:  # neighbours near enough for robust losses to be in both their regimes
         local, root = np.repeat(local[:1], frames, 0), root[:1] + 0.02 * np.arange(frames)[:, None] ** 2
-    if term == "acceleration":  # in flight
-        e.flight = np.random.default_rng(7).uniform(0.3, 1, (frames, 2))
+    if term in ("acceleration", "contact_speed"):  # in flight
+        e.flight = np.random.default_rng(7).uniform(0.7, 1, (frames, 2))
     weights = Weights().without(*(t for t in TERMS if t != term))
     p, glob = forward_kinematics(BODY26, OFFSETS, local, root)
     residual, w0, loss, bend = stated(term, e, p, weights)
@@ -310,7 +311,7 @@ def test_who_flies():
     flown = flights(contact, times, seen)
     assert (flown[21:34] == 1).all() and not flown[:12].any() and not flown[43:].any()
     assert flown[19:21, 0].tolist() == [0.25, 0.75] and not flown[:19, 0].any()
-    assert (np.diff(flown[13:21, 1]) > 0.1).all() and (flown[20:35, 1] == 1).all()
+    assert (np.diff(flown[16:21, 1]) > 0.1).all() and (flown[20:35, 1] == 1).all() and not flown[:16].any()
     assert not flights(contact, 3 * times, seen).any()
     assert not flights(contact, times, seen & (np.arange(60) != 30)).any()
     contact[20:35, 4] = 0.9  # a hand holds on to something
@@ -343,6 +344,33 @@ def test_a_jump_keeps_its_height():
     e.flight = np.zeros((60, 2))
     assert abs(falling / 0.3 - 1) < 0.1
     assert height() < falling - 0.02
+
+
+def test_a_low_hop_is_hardly_held_down_by_contacts_that_fade():
+    """A stiff body on a parabola of 10 cm, whose contacts fade over two frames instead of ending. All four soles fade
+    at once: taken for independent, they would say that it stands, and the hop would lose 29 %.
+    """
+    times, duration = np.arange(40) / 30, np.sqrt(8 * 0.1 / 9.81)
+    y = 9.81 / 2 * np.maximum((duration / 2) ** 2 - (times - 0.65) ** 2, 0)
+    local = np.broadcast_to(np.eye(3), (40, 26, 3, 3))
+    stood, _ = forward_kinematics(BODY26, OFFSETS, local, np.zeros((40, 3)))
+    root = np.outer(y, [0, 1, 0]) - [0, stood[0, SOLES, 1].min(), 0]
+    cam = (stood + root[:, None]) * [1, -1, -1] + [0, 1, 5]
+    sharp, fading = np.zeros((2, 40, 8))
+    sharp[y == 0, :4] = 0.98
+    first, last = np.flatnonzero(y)[[0, -1]]
+    fading[...] = sharp
+    fading[[first, last], :4], fading[[first + 1, last - 1], :4] = 0.4, 0.15
+
+    def height(contact):
+        e = evidence(
+            40, times=times, rays=cam[..., :2] / cam[..., 2:], ray_weight=np.full((40, 26), 0.3), lifted=stood,
+            sigma_m=np.full((40, 26), 0.05), contact=contact, floor_y=0.0,
+        )  # fmt: skip
+        return forward_kinematics(BODY26, OFFSETS, *solve(e, local, root * [1, 0.9, 1], 6))[0][:, SOLES, 1].min(1).max()
+
+    assert height(sharp) == pytest.approx(y.max(), rel=0.12)
+    assert height(fading) == pytest.approx(height(sharp), rel=0.15)
 
 
 def test_on_a_belt_planted_soles_move_with_it(walk_rig):

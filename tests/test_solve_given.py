@@ -99,7 +99,7 @@ def test_stances_whose_ends_drift_do_not_shorten_the_cameras_way(filmed):
     damped = lifted.positions.copy()
     damped[:, foot] -= 0.12 * (damped[:, foot] - damped[:, foot].mean(0))
     done = clean(lifted.replaced(positions=damped, contact=wide), pose, blind, 1.7, given=Given(path=path))
-    assert done.path_scale == pytest.approx(UNIT_M, rel=0.03)
+    assert done.path_scale == pytest.approx(UNIT_M, rel=0.05)
     assert 0.01 * UNIT_M < done.path_sigma < 0.2 * UNIT_M
 
 

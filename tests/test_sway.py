@@ -6,9 +6,10 @@ import pytest
 from kinelift.cleanup import TERMS, Weights
 from kinelift.cleanup.body import DOF
 from kinelift.cleanup.evidence import Evidence
+from kinelift.cleanup.moving import RootPath, weighed
 from kinelift.cleanup.normal import normal_equations
 from kinelift.cleanup.residuals import costs
-from kinelift.cleanup.solve import solve
+from kinelift.cleanup.solve import path_step, solve
 from kinelift.cleanup.sway import SWAY, Sway, expected_sway, swayed, trembling
 from kinelift.kinematics import forward_kinematics, reference_offsets, rotvec_to_matrix
 from kinelift.skeleton import BODY26
@@ -48,7 +49,9 @@ def prior(sway, times):
 
 
 def test_gradient_and_curvature_of_corrections_by_finite_differences():
-    """Key points that are nearly met, so that the cost is their square: the camera's unknowns and the root's."""
+    """Key points that are nearly met, so that the cost is their square: the camera's unknowns, the root's, and a path
+    that all cameras share.
+    """
     rng = np.random.default_rng(1)
     local, root = rotvec_to_matrix(rng.normal(0, 0.3, (FRAMES, 26, 3))), rng.normal(0, 0.2, (FRAMES, 3))
     p, glob = forward_kinematics(BODY26, reference_offsets(), local, root)
@@ -57,19 +60,22 @@ def test_gradient_and_curvature_of_corrections_by_finite_differences():
     rays = seen[..., :2] / seen[..., 2:] + rng.normal(0, 1e-4, (FRAMES, 26, 2))
     so_far = rng.normal(0, 0.002, (FRAMES, SWAY))
     hold, slow, even = rng.uniform(1, 2, (3, FRAMES, SWAY)) * np.array([1e6, 1e4, 1e2])[:, None, None]
+    way = rng.normal(0, 1, (FRAMES, 3))
     weights = Weights().without(*(x for x in TERMS if x != "rays"))
     e = evidence(Sway(so_far, hold, slow, even), R, t, rays)
     sigma = weights.ray * 1.7 / seen[:, :1, 2]
 
-    def cost(step):
-        """Of a step (T, 3 + SWAY) of the root and of the cameras."""
-        turned, shifted = swayed(R, t, step[:, 3:])
+    def cost(step, further=0.0):
+        """Of a step (T, 3 + SWAY) of the root and of the cameras, which are so much further along `way`."""
+        turned, shifted = swayed(R, t, step[:, 3:] + np.pad(further * way, ((0, 0), (0, 3))))
         cam = (p + step[:, None, :3]) @ np.swapaxes(turned, 1, 2) + shifted[:, None]
         miss = cam[..., :2] / cam[..., 2:] - rays
         here = Sway(so_far + step[:, 3:], hold, slow, even)
         return (miss**2 / sigma[..., None] ** 2).sum() / 2 + prior(here, TIMES)
 
-    system, gradient = normal_equations(costs(e, p, local, weights), p, glob, weights)
+    known = costs(e, p, local, weights)
+    system, gradient = normal_equations(known, p, glob, weights)
+    shared, own, pull = known.sway.along(way, system.leading(system.n), gradient)
     some = np.r_[:3, DOF : DOF + SWAY]
     blocks = np.zeros((FRAMES, 9, FRAMES, 9))
     for lag, part in enumerate((system.own, system.next, system.after)):
@@ -86,6 +92,11 @@ def test_gradient_and_curvature_of_corrections_by_finite_differences():
         a, b = units[i] * h, units[j] * h
         curve = (cost(a + b) - cost(a - b) - cost(b - a) + cost(-a - b)) / (4 * h * h)
         assert H[i, j] == pytest.approx(curve, abs=2e-3 * np.abs(H).max() ** 0.5 * np.abs(H[i, i] * H[j, j]) ** 0.25)
+    still, h = 0 * units[0], 1e-5
+    assert pull == pytest.approx((cost(still, h) - cost(still, -h)) / (2 * h), rel=2e-3)
+    assert own == pytest.approx((cost(still, h) - 2 * cost(still) + cost(still, -h)) / h**2, rel=2e-3)
+    mixed = [(cost(h * u, h) - cost(h * u, -h) - cost(-h * u, h) + cost(-h * u, -h)) / (4 * h * h) for u in units]
+    np.testing.assert_allclose(shared[:, some].ravel(), mixed, atol=2e-3 * np.abs(mixed).max())
 
 
 def test_a_shift_that_the_path_lacks_is_the_cameras_where_the_body_stands():
@@ -133,3 +144,37 @@ def test_a_camera_that_walks_may_shift_by_its_steps_and_one_that_turns_by_its_tr
     shaken = rotvec_to_matrix(np.radians(0.3) * np.sin(2 * np.pi * 2.5 * times)[:, None] * np.ones(3))
     held, stood = (expected_sway(x, np.zeros((60, 3)), times, 0.0).hold[30, 0] for x in (shaken, R))
     assert stood > 100 * held > 0
+
+
+@pytest.mark.parametrize("window", [720, 40])
+def test_who_stands_tells_how_far_a_camera_went(window, monkeypatch):
+    """A body that stands, the path taken for 0.9 of its length: the bordered system says so, whole or in windows."""
+    monkeypatch.setattr("kinelift.cleanup.solve.WINDOW", window)
+    T = 90
+    times, local = np.arange(T) / 30, np.broadcast_to(np.eye(3), (T, 26, 3, 3))
+    p, _ = forward_kinematics(BODY26, reference_offsets(), local, np.zeros((T, 3)))
+    root = np.tile([0, -p[0, BODY26.index("left_heel"), 1], 0], (T, 1))
+    way = np.outer(np.sin(1.5 * times), [1.0, 0, 0.2])
+    R = np.tile(DOWN_THE_Z, (T, 1, 1))
+    t = [[0.0, 1, 5] - scale * way @ DOWN_THE_Z.T for scale in (0.9, 1.0)]
+    seen = (p + root[:, None]) @ DOWN_THE_Z.T + t[1][:, None]
+    e = evidence(expected_sway(R, way, times, 0.9), R, t[0], seen[..., :2] / seen[..., 2:], times)
+    e.contact[:, :4], e.lifted = 1, p - p[:, :1]
+    step, sigma = path_step(e, local, root, way, Weights())
+    assert step == pytest.approx(0.1, abs=0.02)
+    assert 0.001 < sigma < 0.05
+    _, unsure = path_step(e, local, root, way, Weights().without("contact_speed", "acceleration"))
+    assert unsure > 5 * sigma
+
+
+def test_two_words_on_a_paths_scale_are_weighed_by_what_they_are_worth():
+    root, by_scale = np.ones((3, 3)), np.full((3, 3), 2.0)
+    path = RootPath(root, by_scale, 1.0, 0.1)
+    floor = 0.05  # what the solve's own word errs by at least
+    equal = weighed(path, 1.2, np.sqrt(0.1**2 - floor**2))
+    assert equal.scale == pytest.approx(1.1) and equal.sigma == pytest.approx(0.1)
+    np.testing.assert_allclose(equal.root, 1.2)
+    assert weighed(path, 1.2, 10.0).scale == pytest.approx(1.0, abs=1e-3)
+    assert weighed(path, 1.2, 0.0).scale == pytest.approx(1.16) and weighed(path, -9.0, 0.0).scale == 0
+    unsure = RootPath(root, by_scale, 1.0, np.inf)
+    assert weighed(unsure, 1.2, 0.01).scale == pytest.approx(1.2)

@@ -267,6 +267,8 @@ class Take(_Record):
         poses_2d: The key points as detected, before repair, in the motions' order.
         meta: Input, detector, lifter, weights, scale, focal and world sources, versions, seed, threads.
         report: What `report.json` holds: numbers of quality and the warnings.
+        tracked: A moving camera as odometry has it, before any solve: its world is the first frame's camera, its unit
+            odometry's own. What a further solve starts from; None: from `camera`.
     """
 
     motions: tuple[Motion, ...]
@@ -274,3 +276,4 @@ class Take(_Record):
     poses_2d: tuple[Pose2D, ...]
     meta: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
+    tracked: Camera | None = None

@@ -10,10 +10,10 @@ from kinelift.camera import Camera
 from kinelift.cleanup.body import SOLES
 from kinelift.cleanup.contacts import SeenSoles, plant
 from kinelift.cleanup.evidence import Evidence
-from kinelift.cleanup.moving import Views, find_root
+from kinelift.cleanup.moving import Views, find_root, weighed
 from kinelift.cleanup.rig import constant_bones, first_rotations
 from kinelift.cleanup.settings import Given, Settings
-from kinelift.cleanup.solve import solve
+from kinelift.cleanup.solve import path_step, solve
 from kinelift.cleanup.sway import expected_sway, swayed
 from kinelift.cleanup.uncertainty import posterior_sigma
 from kinelift.errors import InputError
@@ -102,12 +102,13 @@ class Fit:
         e, local, root, ground, scale = self._start()
         weights = self.settings.solving()
         self._measure_depth(e, root, scale)
-        for _ in range(_PASSES):
+        for k in range(_PASSES):
             local, root = solve(e, local, root, iterations, weights)
             positions = forward_kinematics(BODY26, e.offsets, local, root)[0]
             self._plant(e, positions)
             if self.views.translating:
-                root = self._rescaled_path(e, positions, root, ground)
+                told = path_step(e, local, root, self._way(ground), weights) if k == _PASSES - 1 else None
+                root = self._rescaled_path(e, positions, root, ground, told)
             if not self.calibrated:
                 local, root, ground = self._relevelled(e, local, root, ground)
             self._measure_depth(e, root, scale)
@@ -223,11 +224,22 @@ class Fit:
         e.depth = sum(x * np.where(k, d, 0) for x, k, (d, _) in zip(w, known, sources, strict=True)) / total
         e.depth_sigma = 1 / np.sqrt(total)
 
-    def _rescaled_path(self, e: Evidence, positions: np.ndarray, root: np.ndarray, ground: Ground) -> np.ndarray:
-        """The camera path's scale anew from the solution so far; the root follows, and `e` in place."""
+    def _way(self, ground: Ground) -> np.ndarray:
+        """(T, 3) world: where the camera's centre goes as the path's scale grows by 1."""
+        return -np.einsum("tji,tj->ti", self.views.R, self.views.t) @ ground.R_cam_world
+
+    def _rescaled_path(
+        self, e: Evidence, positions: np.ndarray, root: np.ndarray, ground: Ground, told: tuple[float, float] | None
+    ) -> np.ndarray:
+        """The camera path's scale anew from the solution so far; the root follows, and `e` in place.
+
+        `told` is by how much it should grow as the whole solve has it, with a standard deviation.
+        """
         relative = (positions - root[:, None]) @ ground.R_cam_world.T
         weight, contact = e.ray_weight, e.contact[:, : len(SOLES)]
         path = find_root(relative, e.rays, weight, e.times, self.views, relative[:, SOLES], contact)
+        if told is not None:
+            path = weighed(path, self.views.scale + told[0], told[1])
         root = root + (path.scale - self.views.scale) * path.by_scale @ ground.R_cam_world
         self.views, self.views_sigma = replace(self.views, scale=path.scale), path.sigma
         self._aim(e, ground)

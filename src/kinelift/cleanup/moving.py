@@ -19,6 +19,10 @@ from kinelift.trajectory.root import second_difference
 # Standard deviations: of a joint's ray times its depth (m), of the root's acceleration (m/s^2), of a planted sole
 # across and along its line of sight (m), and the least of one stance's scale, as a share.
 _RAY_M, _ACCELERATION_M_S2, _SOLE_M, _SOLE_DEPTH_M, _STANCE_SHARE = 0.04, 4.0, 0.03, 0.12, 0.15
+# What the whole-clip solve's own word on the scale errs by at least, as a share: a lifter's errors last.
+_SOLVED_SHARE = 0.05
+# Standard deviation of a scale of which nothing is known.
+_UNKNOWN = 1e6
 # Metres at which a joint's miss begins to count less.
 _MISS_BEND_M = 0.10
 # A stance begins and ends with a foot that still moves: contact from which a sole stands, seconds that are cut off each
@@ -110,6 +114,18 @@ def find_root(
         miss = np.linalg.norm(x[..., :2] / z[..., None] - uv, axis=-1) * z
         robust = 1 / (1 + (miss / _MISS_BEND_M) ** 2)
     return RootPath(root + scale * by_scale, by_scale, scale, sigma)
+
+
+def weighed(path: RootPath, scale: float, sigma: float) -> RootPath:
+    """The path at the mean of its own scale and of another with its standard deviation, by what each is worth.
+
+    Both are of the same pose and contacts, so that the mean is taken to be as unsure as they are on average.
+    """
+    own, sigma = min(path.sigma, _UNKNOWN), float(np.hypot(sigma, _SOLVED_SHARE * path.scale))
+    share = own**2 / (own**2 + sigma**2)
+    mean = max(path.scale + share * (scale - path.scale), 0.0)
+    root = path.root + (mean - path.scale) * path.by_scale
+    return RootPath(root, path.by_scale, mean, own + share * (sigma - own))
 
 
 def _frame_equations(

@@ -151,7 +151,9 @@ def _contact_speed(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own
     if len(p) < 2:
         return
     dt = np.diff(e.times)[:, None]
-    both = np.minimum(e.contact[1:], e.contact[:-1])
+    # Inside a flight nothing holds, however likely; its first and last frames count whole.
+    contact = e.contact * np.minimum(4 * (1 - e.flown()[:, :1]), 1)
+    both = np.minimum(contact[1:], contact[:-1])
     step = p[1:, SUPPORTS] - p[:-1, SUPPORTS] - (e.drift[:-1] * dt)[:, None]
     w = both**2 / (weights.contact_speed_m_s * dt) ** 2 * np.minimum(dt * 30, 1)
     w = w / (1 + (np.linalg.norm(step, axis=-1) / dt / _SPEED_BEND_M_S) ** 2)

@@ -45,6 +45,30 @@ def solve(
     return local, root
 
 
+def path_step(
+    e: Evidence, local: np.ndarray, root: np.ndarray, way: np.ndarray, weights: Weights
+) -> tuple[float, float]:
+    """By how much cameras should lie further along `way` (T, 3), and the standard deviation.
+
+    A Gauss-Newton step of all that `solve` moves and of this one unknown more, which borders the banded system and is
+    left when all else is eliminated (Schur complement). Windows of long clips are taken as independent. For cameras
+    that may be off.
+    """
+    slope = curvature = 0.0
+    for start, stop, _ in windows(len(root), WINDOW, 0):
+        part = slice(start, stop)
+        positions, glob = forward_kinematics(BODY26, e.offsets, local[part], root[part])
+        known = costs(e.sliced(part), positions, local[part], weights)
+        system, gradient = normal_equations(known, positions, glob, weights)
+        assert known.sway is not None
+        shared, own, pull = known.sway.along(way[part], system.leading(system.n), gradient)
+        system.factor()
+        freed = system.solve(shared.copy())
+        curvature += own - (shared * freed).sum()
+        slope += pull - (gradient * freed).sum()
+    return -slope / curvature, curvature**-0.5
+
+
 def windows(T: int, window: int, ahead: int) -> Iterator[tuple[int, int, int]]:
     """Where windows over T frames start, up to where they settle, and where they stop."""
     start = 0

@@ -140,6 +140,20 @@ class SwayCost:
         blocks.next[:, i, i], blocks.after[:, i, i] = self.near[:-1], self.far[:-2]
         gradient[:, DOF:] = np.einsum("tki,ti->tk", away, wrench[:, 0]) + self.gradient
 
+    def along(self, way: np.ndarray, blocks: Blocks, gradient: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """Of one more unknown that shifts every camera along `way` (T, 3): what it shares with the others (T, DOF + 6),
+        its curvature and its slope.
+
+        From `blocks` and `gradient` as `add_to` left them. To what is seen it is a shift like any; to the rest, none.
+        """
+        upper, i = np.triu(blocks.own[:, DOF:, DOF:]), np.arange(SWAY)
+        seen = upper + np.swapaxes(np.triu(upper, 1), 1, 2)
+        seen[:, i, i] -= self.own
+        shift = np.concatenate([blocks.own[:, :DOF, DOF:], seen], 1)[..., :3]
+        shared = (shift @ way[..., None])[..., 0]
+        slope = (gradient[:, DOF : DOF + 3] - self.gradient[:, :3]) * way
+        return shared, float((shared[:, DOF : DOF + 3] * way).sum()), float(slope.sum())
+
 
 def sway_cost(
     sway: Sway, times: np.ndarray, metric: np.ndarray, force: np.ndarray, root: np.ndarray, centre: np.ndarray

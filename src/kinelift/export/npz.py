@@ -38,10 +38,11 @@ _KEYS = {
     "times": "f", "observed": "b", "positions": "f", "offsets": "f", "rotations": "f", "root": "f", "sigma": "f",
     "contacts": "f", "contact_joints": "i", "K": "f", "distortion": "f", "R_cam_world": "f", "t_cam_world": "f",
     "image_size": "i", "xy": "f", "confidence": "f", "xy_joint_names": "U", "xy_skeleton": "U", "detector_3d": "f",
-    "meta": "U",
+    "R_cam_first": "f", "t_cam_first": "f", "meta": "U",
 }  # fmt: skip
 # Files of the contract's first version need not have these.
 _OPTIONAL = {"skeleton", "xy", "confidence", "xy_joint_names", "xy_skeleton", "detector_3d"}
+_OPTIONAL |= {"R_cam_first", "t_cam_first"}
 _MAY_BE_NAN = {"xy", "detector_3d"}
 # What `meta` holds under the keys that are used again, where it has them.
 _NUMBER = "a number"
@@ -105,6 +106,8 @@ def motion_arrays(take: Take, index: int) -> dict[str, np.ndarray]:
         "t_cam_world": camera.t_cam_world,
         "image_size": np.array(camera.image_size, np.int64),
     }
+    if take.tracked is not None:
+        arrays |= {"R_cam_first": take.tracked.R_cam_world, "t_cam_first": take.tracked.t_cam_world}
     if index < len(take.poses_2d):
         arrays |= _pose_arrays(take.poses_2d[index], m, camera)
     arrays["meta"] = json.dumps(meta, ensure_ascii=True)
@@ -192,7 +195,20 @@ def _take(a: dict[str, np.ndarray]) -> Take:
         if a[name].ndim > ndim and len(a[name]) != t:
             raise ValueError(f"{name}: expected one or {t} frames, got {len(a[name])}")
     camera = Camera(a["K"], a["R_cam_world"], a["t_cam_world"], size, a["distortion"])
-    return Take((motion,), camera, _poses(a, motion, size), _meta(a))
+    return Take((motion,), camera, _poses(a, motion, size), _meta(a), tracked=_tracked(a, camera, t))
+
+
+def _tracked(a: dict[str, np.ndarray], camera: Camera, frames: int) -> Camera | None:
+    given = [name for name in ("R_cam_first", "t_cam_first") if name in a]
+    if not given:
+        return None
+    shapes = [a[name].shape for name in given]
+    if shapes != [(frames, 3, 3), (frames, 3)]:
+        raise ValueError(f"R_cam_first, t_cam_first: expected ({frames}, 3, 3) and ({frames}, 3), got {shapes}")
+    try:
+        return camera.replaced(R_cam_world=a["R_cam_first"], t_cam_world=a["t_cam_first"])
+    except RecordError as e:
+        raise ValueError(f"R_cam_first, t_cam_first: {e}") from None
 
 
 def _check_motion(motion: Motion, positions: np.ndarray) -> None:

@@ -16,6 +16,8 @@ from kinelift.skeleton import BODY26
 RATE_HZ = 30.0
 INPUT_JOINTS = tuple(j for j in BODY26.joints if j not in ("pelvis", "spine", "chest", "neck", "head"))
 _INPUT = BODY26.indices(*INPUT_JOINTS)
+# Where the mirror image has each input joint.
+INPUT_MIRROR = [INPUT_JOINTS.index(BODY26.joints[BODY26.mirror[j]]) for j in _INPUT]
 _HIPS = [INPUT_JOINTS.index(f"{s}_hip") for s in ("left", "right")]
 FEATURES = 3 * len(INPUT_JOINTS) + 3
 LOG_SPREAD = FEATURES - 3

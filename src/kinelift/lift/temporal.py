@@ -94,18 +94,28 @@ def _both_ways(x: np.ndarray) -> np.ndarray:
 _PARENTS = np.array(BODY26.parents)
 
 
-def evened(positions: np.ndarray) -> np.ndarray:
-    """Poses (T, 26, 3) whose bones went halfway to their usual length, left as right, in the same directions.
+# How much more freely a joint moves along the line of sight than across it, as variance: depth is what lifters guess.
+_DEPTH_FREEDOM = 4.0
 
-    A body keeps its bones. Only halfway: a lifter in doubt makes a bone short on purpose, which errs least.
+
+def evened(positions: np.ndarray, sight: np.ndarray) -> np.ndarray:
+    """Poses (T, 26, 3) whose bones went halfway to their usual length, left as right, most of it in depth.
+
+    A body keeps its bones. Only halfway: a lifter in doubt makes a bone short on purpose, which errs least. `sight`
+    (T, 3) are unit vectors from the camera to the person. Each bone takes two steps of least squares to its length.
     """
-    bones = positions - positions[:, np.maximum(_PARENTS, 0)]
+    bones = positions[:, 1:] - positions[:, _PARENTS[1:]]
     length = np.maximum(np.linalg.norm(bones, axis=-1), 1e-6)
     usual = np.median(length, axis=0)
-    bones *= (0.5 + (usual + usual[_MIRROR]) / 4 / length)[..., None]
+    wanted = length / 2 + (usual + usual[_MIRROR[1:] - 1]) / 4
+    for _ in range(2):
+        now = np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), 1e-6)
+        along = bones / now
+        freely = along + (_DEPTH_FREEDOM - 1) * (along @ sight[:, :, None]) * sight[:, None]
+        bones += (wanted[..., None] - now) * freely / np.maximum((along * freely).sum(-1, keepdims=True), 1e-6)
     out = positions.copy()
     for j, parent in enumerate(BODY26.parents[1:], 1):
-        out[:, j] = out[:, parent] + bones[:, j]
+        out[:, j] = out[:, parent] + bones[:, j - 1]
     return out
 
 
@@ -145,10 +155,12 @@ def _lift_turned(session: Any, pose: Pose2D, camera: Camera, roll: float) -> Lif
     gravity = np.einsum("btij,btj->bti", R, said["gravity"])
     down = mean(gravity[0], gravity[1] * _X)
     sigma, contact = said["sigma"], said["contact"]
+    sight = _at(pose.times, grid, R[0, :, :, 2])
+    sight /= np.linalg.norm(sight, axis=-1, keepdims=True)
     depth = said["distance"] * R[..., 2, 2] if "distance" in said else None
     return Lifted(
         BODY26,
-        evened(mean(positions[0], positions[1][:, _MIRROR] * _X) @ upright),
+        evened(mean(positions[0], positions[1][:, _MIRROR] * _X), sight) @ upright,
         pose.times,
         "metric",
         sigma=mean(sigma[0], sigma[1][:, _MIRROR]),

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kinelift.camera import Camera
 from kinelift.cleanup import Given, Settings, clean, knuckle_lines
 from kinelift.lift import answer, load_lifter, mapped
 from kinelift.pipeline.cameras import read_first, refined_lens, stated_camera, surroundings
@@ -93,5 +94,6 @@ def animate(path: str | Path, options: Options | None = None, progress: Progress
         "seconds_spent": {k: round(v, 3) for k, v in seconds.items()},
         "warnings": [*detection.warnings, *shot_warnings, *seen.warnings, *remarks(visible, sight, facts)],
     }
-    take = Take((result.motion,), result.camera, (pose,), facts, report)
+    tracked = None if seen.path is None else seen.path.moved(Camera.from_focal(camera.focal_px, camera.image_size))
+    take = Take((result.motion,), result.camera, (pose,), facts, report, tracked)
     return take.replaced(report=judged_report(take))

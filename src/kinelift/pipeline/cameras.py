@@ -150,7 +150,7 @@ def camera_path(
     if calibrated:
         reason = "the calibration says where the camera stands"
     elif stored is not None:
-        if stored.camera.R_cam_world.ndim == 3:
+        if (stored.tracked or stored.camera).R_cam_world.ndim == 3:
             return _path_of(stored, pose)
         reason = f"{path} holds no pictures, and its camera stood still"
     elif not has_pictures(path):
@@ -167,9 +167,10 @@ def camera_path(
 
 
 def _path_of(stored: Take, pose: Pose2D) -> CameraPath:
-    """The path in a take that is solved again, at the frames of `pose`."""
+    """The path in a take that is solved again, as odometry had it where the take says so, at the frames of `pose`."""
     at = np.searchsorted(stored.motions[0].times, pose.times - 1e-9)
-    R, t = stored.camera.R_cam_world[at], stored.camera.t_cam_world
+    camera = stored.tracked or stored.camera
+    R, t = camera.R_cam_world[at], camera.t_cam_world
     t = t[at] if t.ndim == 2 else np.tile(t, (len(at), 1))
     turned = R @ R[0].T
     moved = t - turned @ t[0]

@@ -33,6 +33,7 @@ except ImportError:  # pragma: no cover - depends on the installation
     raise MissingExtraError("training", "pip install 'kinelift[train]'") from None
 
 from kinelift.training import temporal
+from kinelift.training.calibrate import calibrated
 from kinelift.training.checkpoint import read_network
 from kinelift.training.export import export
 from kinelift.training.network import Prediction, TemporalNet
@@ -159,7 +160,7 @@ def adapt(
         about = source.config() | {"adapted_from": made_from, "adapt": asdict(config)}
         said = f"{source.about.get('training_data', 'unknown')}; adapted to {seconds:.0f} s of footage without 3D"
         part = out / ".lifter.onnx"
-        export(temporal.calibrated(source.net, checks), part, about, after, source.reads_own_3d, said)
+        export(calibrated(source.net, checks), part, about, after, source.reads_own_3d, said)
         product = out / "lifter.onnx"
         os.replace(part, product)  # noqa: PTH105
     names = tuple(dict.fromkeys(f.name for f in footage))
@@ -218,7 +219,9 @@ def _fine_tune(
 ) -> None:
     """Train the network in place."""
     rng = np.random.default_rng(config.seed)
-    optimiser = torch.optim.AdamW(net.parameters(), config.learning_rate, weight_decay=0.0)
+    # How far to follow key points cannot be learned from how well the answer follows them.
+    learned = [p for name, p in net.named_parameters() if not name.startswith("trust.")]
+    optimiser = torch.optim.AdamW(learned, config.learning_rate, weight_decay=0.0)
     plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     for step in range(config.steps):
         lesson = {k: torch.from_numpy(v) for k, v in vars(_lesson(rng, sources, config.made)).items()}

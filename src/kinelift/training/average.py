@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kinelift.errors import InputError
+from kinelift.training.calibrate import calibrated
 from kinelift.training.checkpoint import read_network
 from kinelift.training.detector_data import read_detector_data
 from kinelift.training.export import export
-from kinelift.training.temporal import calibrated, held_out_batches, read_clips, validate
+from kinelift.training.temporal import held_out_batches, read_clips, validate
 
 
 def average(

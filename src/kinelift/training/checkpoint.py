@@ -87,12 +87,15 @@ def read_network(path: Path) -> Source:
 def _weights(graph: Any) -> dict[str, torch.Tensor]:
     """Arrays by the network's names: the named ones, and each Linear's matrix by its bias."""
     arrays = {i.name: numpy_helper.to_array(i).astype(np.float32) for i in graph.initializer}
-    for node in graph.node:  # the exporter stores equal arrays once, and large ones in 16 bits
+    for node in graph.node:  # the exporter stores equal arrays once, large ones in 16 bits, huge ones in scaled 8
         if node.op_type in ("Identity", "Cast") and node.input[0] in arrays:
             arrays[node.output[0]] = arrays[node.input[0]]
+        elif node.op_type == "Mul" and all(i in arrays for i in node.input):
+            arrays[node.output[0]] = arrays[node.input[0]] * arrays[node.input[1]]
     products = {n.output[0]: n for n in graph.node if n.op_type == "MatMul"}
     transposes = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Transpose"}
     state = {n.removeprefix("net."): torch.tensor(a) for n, a in arrays.items() if n.startswith("net.")}
+    state = {n: a for n, a in state.items() if not n.endswith(".half")}
     for node in graph.node:
         if node.op_type != "Add":
             continue

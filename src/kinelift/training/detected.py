@@ -14,7 +14,7 @@ import numpy as np
 
 from kinelift.errors import InputError
 from kinelift.kinematics import rotvec_to_matrix
-from kinelift.lift.rays import INPUT_JOINTS, OPINION, RATE_HZ, encode_opinion, input_joints
+from kinelift.lift.rays import INPUT_JOINTS, INPUT_MIRROR, OPINION, RATE_HZ, encode_opinion, input_joints
 from kinelift.repair import repair
 from kinelift.skeleton import BODY26
 from kinelift.training.vary import vary_bodies
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _MIRROR = np.array(BODY26.mirror)
 _NAMES = {j: i for i, j in enumerate(INPUT_JOINTS)}
 _INPUT = BODY26.indices(*INPUT_JOINTS)
-_INPUT_MIRROR = np.array([_NAMES[BODY26.joints[_MIRROR[i]]] for i in _INPUT])
 _X = np.array([-1.0, 1.0, 1.0])
 _HIPS = [_NAMES["left_hip"], _NAMES["right_hip"]]
 _STRIDE = 12
@@ -55,8 +54,8 @@ class _Seen:
     def mirrored(self) -> _Seen:
         """Left and right exchanged."""
         return _Seen(
-            self.rays[:, _INPUT_MIRROR] * _X[:2],
-            self.confidence[:, _INPUT_MIRROR],
+            self.rays[:, INPUT_MIRROR] * _X[:2],
+            self.confidence[:, INPUT_MIRROR],
             self.own[:, _MIRROR] * _X,
             self.positions[:, _MIRROR] * _X,
             self.contact[:, [2, 3, 0, 1]],
@@ -117,7 +116,7 @@ class Detected:
         now = now[..., :2] / np.maximum(now[..., 2:], 0.1)
         rays = np.where(seen, now + error * apparent_size(now), 0.0)
         contact = np.stack([c.contact for c in chosen])
-        return described(rays, confidence, opinion, x, gravity[:, None], contact)
+        return described(rays, confidence, opinion, x, gravity[:, None], contact, fresh=False)
 
     def _opinions(self, rng: np.random.Generator, own: np.ndarray) -> np.ndarray:
         """(n, T, 64) the detector's own 3D (n, T, 26, 3) as the network is told it; zeros where it is withheld."""

@@ -6,7 +6,6 @@ from it, on any number of devices (Lightning Fabric); `lifter.onnx` is the produ
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 import zlib
@@ -35,9 +34,10 @@ except ImportError:  # pragma: no cover - depends on the installation
     raise MissingExtraError("training", "pip install 'kinelift[train]'") from None
 
 from kinelift.training.baselines import BASELINES
+from kinelift.training.calibrate import calibrated
 from kinelift.training.export import export
 from kinelift.training.muon import Muon
-from kinelift.training.network import OUTPUTS, Prediction, TemporalNet
+from kinelift.training.network import Prediction, TemporalNet
 from kinelift.training.real_poses import RealPoses
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,8 @@ def _loss(said: Prediction, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     touch = torch.nn.functional.binary_cross_entropy_with_logits(contact, label, labelled.float(), reduction="sum")
     touch = touch / labelled.sum().clamp(min=1)
     far = (distance / batch["distance"]).log().abs().mean()
-    sigma = (nll * known).sum() / known.sum()
+    counted = known * batch["fresh"][:, None, None]
+    sigma = (nll * counted).sum() / counted.sum().clamp(min=1)
     pose = _pose_error(
         positions[:, :, _LIMBS], torch.where(known[..., None], true, 0)[:, :, _LIMBS], known[:, :, _LIMBS]
     )
@@ -184,36 +185,6 @@ def validate(net: torch.nn.Module, batches: dict[str, Batch]) -> dict[str, float
         out[f"{name}_distance"] = float(100 * np.median(np.abs(d / b.distance - 1)))
     net.train()
     return out
-
-
-# Radius of the ball that holds 90 % of an isotropic 3D Gaussian of unit standard deviation per axis.
-_RADIUS_90 = 2.5003
-
-
-@torch.no_grad()
-def calibrated(net: torch.nn.Module, batches: dict[str, Batch]) -> torch.nn.Module:
-    """A copy whose sigma holds 90 % of the limb errors of `batches`, and whose contact is likely at the best F1.
-
-    Both are shifts of the last layer's biases. Sets count alike.
-    """
-    net = copy.deepcopy(net).eval()
-    limbs = BODY26.indices(*metrics.LIMBS)
-    ratios, logits, labels = [], [], []
-    for b in batches.values():
-        said = net(torch.from_numpy(b.features), torch.from_numpy(b.opinion))
-        error = np.linalg.norm(said.positions.numpy() - b.positions, axis=-1)[:, :, limbs]
-        ratios.append(np.quantile(error / np.exp(said.log_sigma.numpy()[:, :, limbs]), 0.9))
-        labelled = np.isfinite(b.contact)
-        logits.append(said.contact.numpy()[labelled])
-        labels.append(b.contact[labelled] > 0.5)
-    shifts = np.linspace(-1.5, 1.5, 31)
-    scores = [np.mean([metrics.f1(x + d > 0, y) for x, y in zip(logits, labels, strict=True)]) for d in shifts]
-    head: Any = net.head
-    bias = (head if isinstance(head, torch.nn.Linear) else head.last).bias.view(-1, OUTPUTS)  # a row each frame
-    joints = len(BODY26)
-    bias[:, 3 * joints : 4 * joints] += float(np.log(np.mean(ratios) / _RADIUS_90))
-    bias[:, 4 * joints + 3 : 4 * joints + 7] += float(shifts[int(np.argmax(scores))])
-    return net
 
 
 class Steps(torch.utils.data.IterableDataset):
