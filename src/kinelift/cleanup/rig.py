@@ -31,8 +31,8 @@ _LIMBS = (
 def constant_bones(positions: np.ndarray, weight: np.ndarray, height_m: float, asymmetric: bool = False) -> np.ndarray:
     """Rest offsets (26, 3) in metres for a stature, from root-relative positions (T, 26, 3) and joint weights (T, 26).
 
-    Each length is the weighted mean over the clip, left = right unless `asymmetric`, pulled a little towards the
-    average body's; joints that are never given keep its proportions, or those of the other side.
+    Each length is the weighted mean over the clip, left = right unless `asymmetric`; joints that are never given keep
+    the average body's proportions, or those of the other side.
     """
     lengths = bone_lengths(BODY26, positions)
     parents = np.array([max(p, 0) for p in BODY26.parents])
@@ -45,10 +45,31 @@ def constant_bones(positions: np.ndarray, weight: np.ndarray, height_m: float, a
     rest = np.linalg.norm(_REST, axis=-1)
     ratio = np.where(np.isfinite(both) & (rest > 0), both / np.maximum(rest, 1e-9), np.nan)
     usual = np.nanmedian(ratio[1:]) if np.isfinite(ratio[1:]).any() else 1.0
-    ratio = np.where(np.isfinite(ratio), 0.8 * ratio + 0.2 * usual, usual)
-    ratio = np.clip(ratio, 0.6 * usual, 1.5 * usual)
-    offsets = _REST * ratio[:, None]
+    ratio = np.clip(np.where(np.isfinite(ratio), ratio, usual), 0.6 * usual, 1.5 * usual)
+    offsets = _shouldered(_REST * ratio[:, None], positions, weight, asymmetric)
     return offsets * (height_m / stature_from_offsets(offsets))
+
+
+def _shouldered(offsets: np.ndarray, positions: np.ndarray, weight: np.ndarray, asymmetric: bool) -> np.ndarray:
+    """Offsets (26, 3) with the shoulders where the clip has them from the chest, as far away as before.
+
+    Where a body, or a marker set, carries its shoulders differs by centimetres; a little is left of the average body's.
+    """
+    both, chest = BODY26.indices("left_shoulder", "right_shoulder"), _B("chest")
+    trunk = [*both, chest, _B("neck")]
+    w = np.where(np.isfinite(positions[:, trunk]).all((1, 2)), weight[:, trunk].min(1), 0.0)
+    if not w.any():
+        return offsets
+    glob = np.broadcast_to(np.eye(3), (len(positions), len(BODY26), 3, 3)).copy()
+    _trunk(np.nan_to_num(positions), glob)
+    aside = np.nan_to_num(positions[:, both] - positions[:, chest, None])
+    mean = np.einsum("t,tji,tsj->si", w, glob[:, chest], aside)
+    if not asymmetric:
+        mean = (mean + mean[::-1] * [-1, 1, 1]) / 2
+    mean = 0.8 * _units(mean) + 0.2 * _units(offsets[both])
+    out = offsets.copy()
+    out[both] = _units(mean) * np.linalg.norm(offsets[both], axis=-1, keepdims=True)
+    return out
 
 
 def _direction(p: np.ndarray, a: str, b: str) -> np.ndarray:

@@ -37,6 +37,7 @@ from kinelift.training.calibrate import calibrated
 from kinelift.training.checkpoint import read_network
 from kinelift.training.export import export
 from kinelift.training.network import Prediction, TemporalNet
+from kinelift.training.precision import native_bfloat16
 from kinelift.training.prior import PosePrior
 from kinelift.training.unlabelled import (
     Terms,
@@ -227,7 +228,7 @@ def _fine_tune(
         lesson = {k: torch.from_numpy(v) for k, v in vars(_lesson(rng, sources, config.made)).items()}
         features, opinion = (torch.from_numpy(x) for x in draw(rng, footage, config.own, FRAMES))
         opinion = opinion * torch.from_numpy(rng.random((config.own, 1, 1)) >= DROPPED)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16()):
             taught = net(lesson["features"], lesson["opinion"])
             losses = unlabelled_losses(net, features, opinion, prior, rng)
         loss = temporal._loss(taught, lesson) + weighted(losses, config.terms)

@@ -11,13 +11,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from kinelift.training.precision import native_bfloat16
+
 # The quintic Newton-Schulz iteration of the paper, which drives singular values to about 1 in five steps.
 _A, _B, _C, _STEPS = 3.4445, -4.775, 2.0315, 5
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """(rows, columns) with every singular value near 1 and the same singular vectors; in bfloat16."""
-    x = matrix.bfloat16()
+    """(rows, columns) with every singular value near 1 and the same singular vectors; in bfloat16 where quick."""
+    x = matrix.bfloat16() if native_bfloat16(matrix.device.type) else matrix.float()
     tall = len(x) > len(x.T)
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)

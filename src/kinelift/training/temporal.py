@@ -38,6 +38,7 @@ from kinelift.training.calibrate import calibrated
 from kinelift.training.export import export
 from kinelift.training.muon import Muon
 from kinelift.training.network import Prediction, TemporalNet
+from kinelift.training.precision import mixed
 from kinelift.training.real_poses import RealPoses
 
 log = logging.getLogger(__name__)
@@ -244,7 +245,7 @@ def train(
     torch.set_num_threads(config.threads)
     real = RealPoses(real_poses, config.real_windows, config.seed) if real_poses else None
     sources, checks = _data(config, data, detector_data or [], clips)
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision="bf16-mixed", loggers=_loggers(out))
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=mixed(accelerator), loggers=_loggers(out))
     fabric.launch()
     out.mkdir(parents=True, exist_ok=True)
     net, optimisers, first = _start(config, out / "checkpoint.pt" if resume else None)

@@ -27,6 +27,7 @@ except ImportError:  # pragma: no cover - depends on the installation
     raise MissingExtraError("training", "pip install 'kinelift[train]'") from None
 from torch import Tensor, nn
 
+from kinelift.training.precision import mixed
 from kinelift.training.projection.body import (
     BONE_MIRROR,
     ENDS,
@@ -242,7 +243,7 @@ def train(
     flow's included. Raises `InputError` for data or a checkpoint that does not fit.
     """
     out.mkdir(parents=True, exist_ok=True)
-    fabric = Fabric(accelerator=config.device, devices=1, precision="bf16-mixed", loggers=loggers(out))
+    fabric = Fabric(accelerator=config.device, devices=1, precision=mixed(config.device), loggers=loggers(out))
     told = progress or (lambda done, total: None)
     with quick_cpu(config.threads):
         seen, held = Seen.of(data, fabric.device), checks(held_out, fabric.device)

@@ -25,6 +25,7 @@ except ImportError:  # pragma: no cover - depends on the installation
     raise MissingExtraError("training", "pip install 'kinelift[train]'") from None
 from torch import Tensor
 
+from kinelift.training.precision import mixed
 from kinelift.training.projection.body import (
     BONE_MIRROR,
     ENDS,
@@ -125,7 +126,7 @@ def widened(
     trained: Trained, data: PoseSet, config: Config, progress: Callable[[int, int], None] | None = None
 ) -> Trained:
     """The same with a lifter that was trained further, on varied bodies of a set's poses; the 3D is not looked at."""
-    fabric = Fabric(accelerator=config.device, devices=1, precision="bf16-mixed")
+    fabric = Fabric(accelerator=config.device, devices=1, precision=mixed(config.device))
     with quick_cpu(config.threads):
         seen = Seen.of(data, fabric.device)
         bodies, elevation = trained.lift(seen), trained.elevations(seen)
