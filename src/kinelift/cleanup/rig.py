@@ -53,7 +53,7 @@ def constant_bones(positions: np.ndarray, weight: np.ndarray, height_m: float, a
 def _shouldered(offsets: np.ndarray, positions: np.ndarray, weight: np.ndarray, asymmetric: bool) -> np.ndarray:
     """Offsets (26, 3) with the shoulders where the clip has them from the chest, as far away as before.
 
-    Where a body, or a marker set, carries its shoulders differs by centimetres; a little is left of the average body's.
+    Where a body, or a marker set, carries its shoulders differs by centimetres.
     """
     both, chest = BODY26.indices("left_shoulder", "right_shoulder"), _B("chest")
     trunk = [*both, chest, _B("neck")]
@@ -66,7 +66,6 @@ def _shouldered(offsets: np.ndarray, positions: np.ndarray, weight: np.ndarray, 
     mean = np.einsum("t,tji,tsj->si", w, glob[:, chest], aside)
     if not asymmetric:
         mean = (mean + mean[::-1] * [-1, 1, 1]) / 2
-    mean = 0.8 * _units(mean) + 0.2 * _units(offsets[both])
     out = offsets.copy()
     out[both] = _units(mean) * np.linalg.norm(offsets[both], axis=-1, keepdims=True)
     return out
