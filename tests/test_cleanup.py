@@ -226,6 +226,26 @@ def test_world_positions_are_right_to_two_centimetres(cleaned):
     assert metrics.abs_mpjpe(motion_positions(done.motion), p) < 20
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_what_leans_with_its_gravity_is_righted(film, calibrated):
+    """Figures that rock by 10 degrees, and frames' gravity twice as far: half of that is taken back."""
+    lifted, pose, blind, camera, p, _ = film()
+    rock = np.radians(10) * np.sin(2 * np.pi * lifted.times)[:, None] * [1.0, 0, 0]
+    lean, more = rotvec_to_matrix(rock), rotvec_to_matrix(2 * rock)
+    leaning = lifted.replaced(positions=lifted.positions @ np.swapaxes(lean, 1, 2))
+    strayed = leaning.replaced(gravity=np.einsum("tij,tj->ti", more, lifted.gravity))
+    lens = camera if calibrated else blind
+    left, righted = (
+        metrics.abs_mpjpe(motion_positions(clean(x, pose, lens, 1.7, calibrated=calibrated).motion), p)
+        for x in (leaning, strayed)
+    )
+    assert righted < 25 and left > 1.5 * righted
+    wild = lifted.replaced(
+        gravity=np.where(np.arange(75)[:, None] == 30, -1, 1) * lifted.gravity
+    )  # one frame: upside down
+    assert metrics.abs_mpjpe(motion_positions(clean(wild, pose, lens, 1.7, calibrated=calibrated).motion), p) < 20
+
+
 def test_the_path_has_its_length(cleaned):
     done, _, p, _ = cleaned
     walked = np.linalg.norm(done.motion.root[-1] - done.motion.root[0])

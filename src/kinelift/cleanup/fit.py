@@ -17,7 +17,7 @@ from kinelift.cleanup.solve import path_step, solve
 from kinelift.cleanup.sway import expected_sway, swayed
 from kinelift.cleanup.uncertainty import posterior_sigma
 from kinelift.errors import InputError
-from kinelift.kinematics import forward_kinematics, mass_weights
+from kinelift.kinematics import forward_kinematics, mass_weights, shortest_arc
 from kinelift.records import Lifted, Pose2D
 from kinelift.skeleton import BODY26
 from kinelift.trajectory import Ground, calibrated_ground, find_ground, solve_root
@@ -136,7 +136,7 @@ class Fit:
         worth = np.array([next((w for word, w in _RAY_WORTH.items() if j.endswith(word)), 1.0) for j in BODY26.joints])
         ray_weight = np.where(np.isfinite(rays).all(-1), pose.confidence * worth, 0.0)
 
-        relative = self.views.carried(lifted.positions * scale)
+        relative = self._righted(self.views.carried(lifted.positions * scale))
         local = first_rotations(relative)
         shape, _ = forward_kinematics(BODY26, offsets, local, np.zeros((len(local), 3)))
         contact = lifted.contact
@@ -175,6 +175,20 @@ class Fit:
         trunk = trunk / np.maximum(np.linalg.norm(trunk, axis=-1, keepdims=True), 1e-9)
         upright = self.views.carried(np.nan_to_num(trunk) + np.array([0, 2.0, 0]))
         return mean_direction(upright, detected + 1e-3), "upright camera"
+
+    def _righted(self, relative: np.ndarray) -> np.ndarray:
+        """Root-relative positions (T, 26, 3), first camera's axes, of frames whose lifter misjudges the lean.
+
+        Gravity does not change in a clip; where a frame's strays from it, the figure leans about half as far with it.
+        """
+        if self.lifted.gravity is None:
+            return relative
+        down = -self.camera.R_cam_world[:, 1] if self.calibrated else self.down
+        said = self.views.carried(self.lifted.gravity)
+        half = said + down
+        length = np.linalg.norm(half, axis=-1, keepdims=True)
+        turn = shortest_arc(said, np.where(length > 1, half / np.maximum(length, 1), said))  # none beyond 120 degrees
+        return relative @ np.swapaxes(turn, -1, -2)
 
     def _first_ground(self, soles: np.ndarray, contact: np.ndarray, body: np.ndarray) -> Ground:
         if self.calibrated:
