@@ -65,7 +65,7 @@ class Weights:
     contact_height_m: float = 0.035
     contact_height_bend_m: float = 0.05
     below_floor_m: float = 0.006
-    acceleration_m_s2: float = 13.0
+    acceleration_m_s2: float = 8.0
     balance_m: float = 0.03
     limit: float = 0.1
     depth: float = 4.0
