@@ -137,7 +137,7 @@ def stated(term, e, p0, weights):
         "contact_height": (height, e.contact[:, :4] / w.contact_height_m**2, cauchy, 0.05),
         "below_floor": (below, 1 / w.below_floor_m**2, cauchy, 0.015),
         "acceleration": (
-            acceleration, 30 * seconds[:, None] / (w.acceleration_m_s2 * freer) ** 2, cauchy, 1.2 * w.acceleration_m_s2,
+            acceleration, 30 * seconds[:, None] / (w.acceleration_m_s2 * freer) ** 2, cauchy, 1.5 * w.acceleration_m_s2,
         ),
         "limits": (beyond, 1 / w.limit**2, huber, 0.3),
         "depth": (

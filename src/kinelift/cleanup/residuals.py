@@ -21,7 +21,7 @@ from kinelift.trajectory.root import second_difference
 
 # Where robust losses bend: key points and lifter in sigma, the rest in metres, m/s, sigma and radians.
 _RAY_BEND, _LIFTED_BEND, _DEPTH_BEND = 2.0, 3.0, 2.0
-_BELOW_BEND_M, _SPEED_BEND_M_S, _ACCELERATION_BEND, _LIMIT_BEND = 0.015, 0.5, 1.2, 0.3
+_BELOW_BEND_M, _SPEED_BEND_M_S, _ACCELERATION_BEND, _LIMIT_BEND = 0.015, 0.5, 1.5, 0.3
 # Of a body of true size; one fitted at reference size is near enough.
 _GRAVITY_M_S2 = 9.81
 # By how much accelerations are freer in a flight, and where the legs push off and land.

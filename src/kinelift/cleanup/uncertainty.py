@@ -22,7 +22,7 @@ _RATE_HZ = 10.0
 # What actual errors are of stated ones: 90 % of the limbs' errors on held-out mocap and generated motion, after one
 # rigid alignment of each clip, lie within 2.5 sigma, the radius of a Gaussian's 90 % ball (`benchmarks/world.py`, part
 # sigma).
-FACTOR = 2.65
+FACTOR = 2.75
 # Radians: a joint of which nothing is known.
 _UNKNOWN_TURN = 2.0
 # Thinned frames that a window tells, and more on either side that it knows.
