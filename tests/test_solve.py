@@ -92,6 +92,10 @@ def cauchy(r, bend):
     return bend**2 / 2 * np.log1p((r / bend) ** 2), 1 / (1 + (r / bend) ** 2)
 
 
+def pseudo_huber(r, bend):
+    return bend**2 * (np.sqrt(1 + (r / bend) ** 2) - 1), 1 / np.sqrt(1 + (r / bend) ** 2)
+
+
 def stated(term, e, p0, weights):
     """Residuals of a kind of evidence as the documentation states it: a function of positions and local rotations to
     (N, d), the weights (N,) without robustness, and the robust loss with its bend (N,)."""
@@ -137,7 +141,8 @@ def stated(term, e, p0, weights):
         "contact_height": (height, e.contact[:, :4] / w.contact_height_m**2, cauchy, 0.05),
         "below_floor": (below, 1 / w.below_floor_m**2, cauchy, 0.015),
         "acceleration": (
-            acceleration, 30 * seconds[:, None] / (w.acceleration_m_s2 * freer) ** 2, cauchy, 1.5 * w.acceleration_m_s2,
+            acceleration, 30 * seconds[:, None] / (w.acceleration_m_s2 * freer) ** 2, pseudo_huber,
+            0.6 * w.acceleration_m_s2,
         ),
         "limits": (beyond, 1 / w.limit**2, huber, 0.3),
         "depth": (

@@ -50,7 +50,7 @@ class Weights:
         contact_height_bend_m: From where on that height counts less than its square.
         below_floor_m: Depth of any sole below the floor.
         acceleration_m_s2: Acceleration of joints, in flight beside gravity's; the cost grows slower than the square
-            beyond it.
+            from 0.6 of it on.
         balance_m: Of the zero moment point from the support, across the floor, of who is carried by the feet.
         limit: Radians beyond a joint's range of motion.
         depth: Multiplies the sigma of measured depths, whose errors repeat from frame to frame.

@@ -21,7 +21,7 @@ from kinelift.trajectory.root import second_difference
 
 # Where robust losses bend: key points and lifter in sigma, the rest in metres, m/s, sigma and radians.
 _RAY_BEND, _LIFTED_BEND, _DEPTH_BEND = 2.0, 3.0, 2.0
-_BELOW_BEND_M, _SPEED_BEND_M_S, _ACCELERATION_BEND, _LIMIT_BEND = 0.015, 0.5, 1.5, 0.3
+_BELOW_BEND_M, _SPEED_BEND_M_S, _ACCELERATION_BEND, _LIMIT_BEND = 0.015, 0.5, 0.6, 0.3
 # Of a body of true size; one fitted at reference size is near enough.
 _GRAVITY_M_S2 = 9.81
 # By how much accelerations are freer in a flight, and where the legs push off and land.
@@ -165,7 +165,7 @@ def _contact_speed(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own
 
 
 def _acceleration(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own: np.ndarray) -> None:
-    """Acceleration of every joint, beside gravity's where the body flies (Cauchy): quick moves stay quick."""
+    """Acceleration of every joint, beside gravity's where the body flies (pseudo-Huber): quick moves stay quick."""
     T = len(p)
     if T < 3:
         return
@@ -175,7 +175,7 @@ def _acceleration(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own:
     a[..., 1] += _GRAVITY_M_S2 * flying[:, None]
     sigma = weights.acceleration_m_s2 * (1 + (_FLIGHT_SLACK - 1) * near[:, None])
     size = np.linalg.norm(a, axis=-1) / (_ACCELERATION_BEND * weights.acceleration_m_s2)
-    w = (seconds * 30)[:, None] / sigma**2 / (1 + size**2)
+    w = (seconds * 30)[:, None] / sigma**2 / np.sqrt(1 + size**2)
     for i in range(3):
         own[i : T - 2 + i] += w * c[:, i, None] ** 2
         out.force[i : T - 2 + i] += (w * c[:, i, None])[..., None] * a
