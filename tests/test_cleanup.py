@@ -240,9 +240,11 @@ def test_what_leans_with_its_gravity_is_righted(film, calibrated):
         for x in (leaning, strayed)
     )
     assert righted < 25 and left > 1.5 * righted
-    wild = lifted.replaced(
-        gravity=np.where(np.arange(75)[:, None] == 30, -1, 1) * lifted.gravity
-    )  # one frame: upside down
+    long = strayed.replaced(gravity=9.81 * strayed.gravity)  # as a lifter of one's own may say it
+    same = motion_positions(clean(long, pose, lens, 1.7, calibrated=calibrated).motion)
+    assert metrics.abs_mpjpe(same, p) == pytest.approx(righted, rel=0.02)
+    upside_down = np.where(np.arange(75)[:, None] == 30, -1, 1)  # in one frame
+    wild = lifted.replaced(gravity=upside_down * lifted.gravity)
     assert metrics.abs_mpjpe(motion_positions(clean(wild, pose, lens, 1.7, calibrated=calibrated).motion), p) < 20
 
 

@@ -284,7 +284,7 @@ def test_a_long_clip_equals_its_pieces_within_a_millimetre(walk_rig, monkeypatch
     monkeypatch.setattr(solver, "WINDOW", 90)
     far, settled = (forward_kinematics(BODY26, e.offsets, *solve(e, *x))[0] for x in ((local, off, 6), (*near, 2)))
     assert 0 < np.abs(settled - whole[1]).max() < 0.001
-    assert np.abs(far - whole[0]).max() < 0.005 and np.abs(far - whole[0]).mean() < 0.0002
+    assert np.abs(far - whole[0]).max() < 0.003 and np.abs(far - whole[0]).mean() < 0.0002
 
 
 @pytest.mark.parametrize("frames", [1, 809, 810, 811, 1530, 5000])
@@ -348,7 +348,7 @@ def test_a_jump_keeps_its_height():
     falling = height()
     e.flight = np.zeros((60, 2))
     assert abs(falling / 0.3 - 1) < 0.1
-    assert height() < falling - 0.008
+    assert height() < falling - 0.015
 
 
 def test_a_low_hop_is_hardly_held_down_by_contacts_that_fade():

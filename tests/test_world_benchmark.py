@@ -240,4 +240,5 @@ def test_a_quick_run_prints_every_row_and_keeps_every_number(bench, monkeypatch,
         {m: value["static, generated", r, m] for m in ("abs", "slide")} for r in (world.SOLVED, world.PLAIN)
     )
     assert solved["slide"] < plain["slide"] / 2 and 0 < solved["abs"] < 1.1 * plain["abs"]  # two clips of two seconds
+    assert 75 < value["sigma", "generated, 2 clips", "inside"] <= 100  # the solve knows how sure it is
     assert list(tmp_path.iterdir()) == [table]

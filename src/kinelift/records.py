@@ -133,7 +133,7 @@ class Lifted(_Record):
         times: (T,) seconds.
         scale: "metric" or "unit".
         sigma: (T, J) standard deviation, in the units of `positions`, or None.
-        gravity: (T, 3) unit vectors that point down, in camera axes, or None.
+        gravity: (T, 3) vectors that point down, made unit vectors, in camera axes, or None.
         contact: (T, 4) probability that left heel, left toe, right heel, right toe are planted, or None.
         depth_cue: (T,) the root's depth in units of `positions`, or None.
     """
@@ -162,8 +162,12 @@ class Lifted(_Record):
         given = np.isfinite(self.positions).all(-1)
         if self.sigma is not None and not ((self.sigma > 0) & np.isfinite(self.sigma))[given].all():
             raise RecordError("sigma: expected positive numbers where positions are given")
-        if self.gravity is not None and not np.isfinite(self.gravity).all():
-            raise RecordError("gravity: expected finite numbers")
+        if self.gravity is not None:
+            if not np.isfinite(self.gravity).all():
+                raise RecordError("gravity: expected finite numbers")
+            length = np.linalg.norm(self.gravity, axis=-1, keepdims=True)
+            object.__setattr__(self, "gravity", self.gravity / np.maximum(length, 1e-9))
+            frozen_array(self, "gravity", (t, 3))
         if self.contact is not None and not ((self.contact >= 0) & (self.contact <= 1)).all():
             raise RecordError("contact: expected values in [0, 1]")
 

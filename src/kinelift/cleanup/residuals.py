@@ -22,6 +22,8 @@ from kinelift.trajectory.root import second_difference
 # Where robust losses bend: key points and lifter in sigma, the rest in metres, m/s, sigma and radians.
 _RAY_BEND, _LIFTED_BEND, _DEPTH_BEND = 2.0, 3.0, 2.0
 _BELOW_BEND_M, _SPEED_BEND_M_S, _ACCELERATION_BEND, _LIMIT_BEND = 0.015, 0.5, 0.6, 0.3
+# The floor is the height of one of the soles, which rounding must not tip below itself.
+_TIE_M = 1e-9
 # Of a body of true size; one fitted at reference size is near enough.
 _GRAVITY_M_S2 = 9.81
 # By how much accelerations are freer in a flight, and where the legs push off and land.
@@ -128,7 +130,7 @@ def _below_floor(e: Evidence, p: np.ndarray, weights: Weights, out: Costs, own: 
     Far below, it is the floor that is wrong: a stiffer cost moves the person by metres along the camera's rays.
     """
     height = p[:, SOLES, 1] - np.minimum(e.support_y, e.floor_y)
-    w = (height < 0) / weights.below_floor_m**2 / (1 + (height / _BELOW_BEND_M) ** 2)
+    w = (height < -_TIE_M) / weights.below_floor_m**2 / (1 + (height / _BELOW_BEND_M) ** 2)
     out.metric[:, SOLES, 1, 1] += w
     out.force[:, SOLES, 1] += w * height
 

@@ -60,10 +60,9 @@ def _shouldered(offsets: np.ndarray, positions: np.ndarray, weight: np.ndarray, 
     w = np.where(np.isfinite(positions[:, trunk]).all((1, 2)), weight[:, trunk].min(1), 0.0)
     if not w.any():
         return offsets
-    glob = np.broadcast_to(np.eye(3), (len(positions), len(BODY26), 3, 3)).copy()
-    _trunk(np.nan_to_num(positions), glob)
+    turned = _chest(np.nan_to_num(positions))
     aside = np.nan_to_num(positions[:, both] - positions[:, chest, None])
-    mean = np.einsum("t,tji,tsj->si", w, glob[:, chest], aside)
+    mean = np.einsum("t,tji,tsj->si", w, turned, aside)
     if not asymmetric:
         mean = (mean + mean[::-1] * [-1, 1, 1]) / 2
     out = offsets.copy()
@@ -76,6 +75,16 @@ def _direction(p: np.ndarray, a: str, b: str) -> np.ndarray:
     return d / np.maximum(np.linalg.norm(d, axis=-1, keepdims=True), 1e-6)
 
 
+def _chest(p: np.ndarray) -> np.ndarray:
+    """(T, 3, 3) from the line of the shoulders and that from pelvis to neck."""
+    rest = [
+        _REST[_B("left_shoulder")] - _REST[_B("right_shoulder")],
+        sum(_REST[_B(j)] for j in ("spine", "chest", "neck")),
+    ]
+    posed = np.stack([p[:, _B("left_shoulder")] - p[:, _B("right_shoulder")], p[:, _B("neck")] - p[:, 0]], 1)
+    return fit_rotation(_units(np.stack(rest)), _units(posed), np.array([1.0, 1.0]))
+
+
 def _trunk(p: np.ndarray, glob: np.ndarray) -> None:
     """Pelvis, spine, chest, neck and head; the lumbar spine halves the turn between pelvis and chest."""
     hips = np.stack([p[:, _B("left_hip")] - p[:, _B("right_hip")], p[:, _B("neck")] - p[:, 0]], 1)
@@ -83,10 +92,7 @@ def _trunk(p: np.ndarray, glob: np.ndarray) -> None:
         [_REST[_B("left_hip")] - _REST[_B("right_hip")], sum(_REST[_B(j)] for j in ("spine", "chest", "neck"))]
     )
     glob[:, 0] = fit_rotation(rest / np.linalg.norm(rest, axis=-1, keepdims=True), _units(hips), np.array([1.0, 0.15]))
-    shoulders = np.stack([p[:, _B("left_shoulder")] - p[:, _B("right_shoulder")], p[:, _B("neck")] - p[:, 0]], 1)
-    rest = np.stack([_REST[_B("left_shoulder")] - _REST[_B("right_shoulder")], rest[1]])
-    chest = fit_rotation(rest / np.linalg.norm(rest, axis=-1, keepdims=True), _units(shoulders), np.array([1.0, 1.0]))
-    glob[:, _B("chest")] = chest
+    glob[:, _B("chest")] = chest = _chest(p)
     glob[:, _B("spine")] = nearest_rotation(glob[:, 0] + chest)
     ears = p[:, _B("left_ear")] - p[:, _B("right_ear")]
     face = p[:, _B("nose")] - p[:, _B("head")]
