@@ -11,21 +11,28 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from kinelift.training.precision import native_bfloat16
-
 # The quintic Newton-Schulz iteration of the paper, which drives singular values to about 1 in five steps.
 _A, _B, _C, _STEPS = 3.4445, -4.775, 2.0315, 5
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """(rows, columns) with every singular value near 1 and the same singular vectors; in bfloat16 where quick."""
-    x = matrix.bfloat16() if native_bfloat16(matrix.device.type) else matrix.float()
+    """(rows, columns) with every singular value near 1 and the same singular vectors, in float32.
+
+    The iteration multiplies by polynomials of the matrix's own Gram matrix, which commute: they are multiplied with
+    each other first, in the smaller of the two sizes, and the matrix is touched twice instead of ten times.
+    """
+    x = matrix.float()
     tall = len(x) > len(x.T)
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)
-    for _ in range(_STEPS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
+    gram = x @ x.T
+    turn = None
+    for left in reversed(range(_STEPS)):
+        step = torch.addmm(gram, gram, gram, beta=_B, alpha=_C)
+        step.diagonal().add_(_A)
+        turn = step if turn is None else step @ turn
+        gram = step @ gram @ step if left else gram
+    x = turn @ x
     return x.T if tall else x
 
 
@@ -62,4 +69,4 @@ class Muon(torch.optim.Optimizer):
                 maps = ahead.chunk(self.taps.get(p, 1), dim=1)
                 size = group["lr"] * 0.2 * max(maps[0].shape) ** 0.5
                 turned = torch.cat([orthogonal(m) for m in maps], 1)
-                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(turned.float(), alpha=size)
+                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(turned, alpha=size)
