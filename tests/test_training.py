@@ -515,7 +515,7 @@ def test_held_out_clips_are_about_one_in_eight_and_always_the_same():
 def test_sigma_is_calibrated_and_contact_set_where_its_f1_is_best(program, made):
     """Afterwards 89 % of the errors lie inside the 90 % ball; positions stay; the better threshold is kept."""
     from kinelift import metrics
-    from kinelift.training.calibrate import _told, calibrated
+    from kinelift.training.calibrate import _INSIDE, _told, calibrated
 
     torch.manual_seed(1)
     net = program[0].TemporalNet(16)
@@ -530,7 +530,7 @@ def test_sigma_is_calibrated_and_contact_set_where_its_f1_is_best(program, made)
     limbs = BODY26.indices(*metrics.LIMBS)
     error = (after.positions - torch.from_numpy(batch.positions)).norm(dim=-1)[:, :, limbs]
     inside = (error < 2.5003 * after.log_sigma.exp()[:, :, limbs]).float().mean()
-    assert inside == pytest.approx(0.887, abs=0.005)
+    assert inside == pytest.approx(_INSIDE, abs=0.005)
     touch = batch.contact > 0.5
     assert metrics.f1(after.contact.numpy() > 0, touch) >= metrics.f1(before.contact.numpy() > 0, touch)
 

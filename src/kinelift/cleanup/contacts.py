@@ -51,7 +51,7 @@ class Standing:
     tipped: float
 
 
-_WITH_LIFTER = Standing(-1.1, 0.72, 0.29, -0.06, -0.44, -0.77, -8.0, -9.0)
+_WITH_LIFTER = Standing(-1.02, 0.72, 0.29, -0.06, -0.42, -1.5, -8.0, -9.0)
 _MOTION_ALONE = Standing(-1.4, 0.0, 0.25, -0.1, -1.2, -3.0, -12.0, -9.0)
 
 
