@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.."
 . scripts/setup.sh
 venv="${KINELIFT_VENV:-.venv}"
 make_venv "$venv"
-install "$venv" ".[mediapipe-needs]"
+install "$venv" .
 say "kinelift animate --sample -o ${1:-out/sample}"
 "$venv/bin/kinelift" animate --sample -o "${1:-out/sample}"

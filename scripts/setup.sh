@@ -1,7 +1,5 @@
-# Shared by sample.sh and test.sh, which source it: a Python, a virtual environment, system packages, lean MediaPipe.
+# Shared by sample.sh and test.sh, which source it: a Python, a virtual environment, system packages.
 # Everything goes into the repository's folder, except system packages, which are installed only as root on Debian.
-
-MEDIAPIPE_VERSION=0.10.21
 
 say() { printf '== %s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
@@ -21,7 +19,7 @@ system_packages() {
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# python_command: prints a Python that MediaPipe's wheel has a build for; $PYTHON goes first.
+# python_command: prints a Python of a version that constraints.txt is for; $PYTHON goes first.
 python_command() {
     local candidate
     for candidate in "${PYTHON:-}" python3.11 python3.12 python3 python; do
@@ -47,12 +45,11 @@ make_venv() {
     "$python" -m venv --clear "$1"
 }
 
-# install FOLDER REQUIREMENT... : kinelift with its extras, then MediaPipe without the 0.6 GB that it does not use.
+# install FOLDER REQUIREMENT... : kinelift with its extras.
 install() {
     local venv="$1"
     shift
     say "installing into $venv"
     rm -rf build/lib build/bdist.* # what an older build left there would end up in the wheel
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt "$@"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "mediapipe==$MEDIAPIPE_VERSION"
 }

@@ -1,6 +1,5 @@
 """What several tests share: cameras that look at a point, a walk by rule, and the data folder where there is one."""
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -20,15 +19,6 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip("no data folder (set KINELIFT_DATA)")
     return folder
-
-
-@pytest.fixture(scope="session")
-def detector():
-    """The default detector is installed; without it a visible skip, in CI a failure."""
-    if importlib.util.find_spec("mediapipe") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("mediapipe is not installed (scripts/test.sh installs it)")
-        pytest.skip("mediapipe is not installed")
 
 
 def _look_at(position, target, focal_px=1200.0, image_size=(1920, 1080), distortion=(0, 0, 0, 0, 0)) -> Camera:

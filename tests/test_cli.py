@@ -223,7 +223,7 @@ def test_empty_folder(animate, tmp_path):
     refused(animate(tmp_path / "pictures"), "pictures")
 
 
-def test_broken_picture(animate, tmp_path, detector):
+def test_broken_picture(animate, tmp_path):
     path = tmp_path / "me.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0 broken")
     refused(animate(path), "me.jpg")
@@ -245,7 +245,7 @@ def test_output_where_nobody_may_write(animate, points):
     refused(animate(points, out="/proc/kinelift"), "/proc/kinelift", "-o")
 
 
-def test_unwritable_output_is_said_before_the_work(animate, tmp_path, detector):
+def test_unwritable_output_is_said_before_the_work(animate, tmp_path):
     (tmp_path / "file").write_text("mine")
     began = time.monotonic()
     refused(animate("--sample", out=tmp_path / "file" / "out"), "-o")
@@ -317,7 +317,7 @@ def test_neither_input_nor_sample(animate):
     refused(animate(), "--sample")
 
 
-def test_start_after_the_end(animate, clip, detector):
+def test_start_after_the_end(animate, clip):
     refused(animate(clip, "--start", "5"), "walk.mp4", "start")
     refused(animate(clip, "--start", "0.5", "--end", "0.2"), "start", "end")
 
@@ -357,7 +357,7 @@ def test_convert_refuses(tmp_path, animate, forked, points, arguments, names):
 # Done, with a warning.
 
 
-def test_truncated_video(animate, tmp_path, frames, detector):
+def test_truncated_video(animate, tmp_path, frames):
     # The index goes first, as phones' cloud copies have it, so that what precedes the cut can be read.
     whole = write_video(tmp_path / "whole.mp4", frames[:40], movflags="faststart").read_bytes()
     path = tmp_path / "cut.mp4"
@@ -366,7 +366,7 @@ def test_truncated_video(animate, tmp_path, frames, detector):
     assert 10 <= len(motion.times) < 40
 
 
-def test_person_who_leaves_for_two_seconds(animate, tmp_path, frames, room, detector):
+def test_person_who_leaves_for_two_seconds(animate, tmp_path, frames, room):
     path = write_video(tmp_path / "away.mp4", [*frames[:30:3], *[room] * 20, *frames[30:60:3]], fps=10)
     motion = finished(animate(path), "unseen for 2.", "not seen in")
     assert len(motion.times) == 40
@@ -375,13 +375,13 @@ def test_person_who_leaves_for_two_seconds(animate, tmp_path, frames, room, dete
     assert motion.observed[-8:].all()
 
 
-def test_a_black_second(animate, tmp_path, frames, detector):
+def test_a_black_second(animate, tmp_path, frames):
     black = np.zeros_like(frames[0])
     path = write_video(tmp_path / "black.mp4", [*frames[:30:3], *[black] * 10, *frames[30:60:3]], fps=10)
     finished(animate(path), "not seen in 10 of 30 frames")
 
 
-def test_video_of_one_frame(animate, tmp_path, frames, detector):
+def test_video_of_one_frame(animate, tmp_path, frames):
     path = write_video(tmp_path / "one.mp4", frames[20:21])
     motion = finished(animate(path), "single frame")
     assert len(motion.times) == 1
@@ -402,7 +402,7 @@ def test_openpose_folder_with_empty_people(animate, tmp_path, walk, look_at):
     assert np.flatnonzero(~motion.observed).tolist() == [7, 8, 15]
 
 
-def test_shot_cut(animate, tmp_path, frames, detector):
+def test_shot_cut(animate, tmp_path, frames):
     # Another place: the sample's last second mirrored, upside the light.
     other = [255 - p[:, ::-1] // 2 for p in frames[62:74]]
     path = write_video(tmp_path / "cut.mp4", [*frames[:24], *other])
@@ -500,7 +500,7 @@ def test_stopped_while_detecting(tmp_path, detector, send):
     assert not out.parent.exists()
 
 
-def test_stopped_keeps_results_of_before(tmp_path, animate, points, detector):
+def test_stopped_keeps_results_of_before(tmp_path, animate, points):
     done = animate(points, "--formats", "npz")
     before = {p.name: p.read_bytes() for p in done.folder.iterdir()}
     code, _, _ = stopped_in_the_middle(["--sample"], done.folder, signal.SIGINT)

@@ -175,7 +175,7 @@ def test_the_motion_file_solves_again_to_the_same(walked, tmp_path):
     np.testing.assert_allclose(motion_positions(again), motion_positions(take.motions[0]), atol=1e-6)
 
 
-def test_a_filmed_walker_does_not_lift_off_while_leaving(data, detector):
+def test_a_filmed_walker_does_not_lift_off_while_leaving(data):
     """Sports2D's walk: as the front leg leaves at 6.35 s the detector draws it onto the other, lifted one."""
     clip = data / "media" / "sports2d_demo.mp4"
     if not clip.is_file():

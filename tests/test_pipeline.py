@@ -27,7 +27,7 @@ JOINT = BODY26.index
 
 
 @pytest.fixture(scope="session")
-def take(detector):
+def take():
     """The sample, from pixels."""
     return kinelift.animate(sample_path())
 
@@ -204,7 +204,7 @@ def test_two_processes_write_the_same_bytes(few, tmp_path):
         assert (files[0] / name).read_bytes() == (files[1] / name).read_bytes(), name
 
 
-def test_detection_twice_is_the_same(take, detector):
+def test_detection_twice_is_the_same(take):
     # Tracking carries state from frame to frame: the clip's beginning, on its own, must repeat the whole run's.
     short = kinelift.animate(sample_path(), end=0.5)
     n = len(short.motions[0].times)
@@ -363,7 +363,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def test_single_image(pictures, detector):
+def test_single_image(pictures):
     solved = kinelift.animate(pictures / "8.png")
     (motion,) = solved.motions
     p = motion_positions(motion)
@@ -373,7 +373,7 @@ def test_single_image(pictures, detector):
     assert any("single frame" in w for w in solved.report["warnings"])
 
 
-def test_folder_of_images(pictures, detector):
+def test_folder_of_images(pictures):
     solved = kinelift.animate(pictures)
     (motion,) = solved.motions
     assert np.allclose(np.diff(motion.times), 1 / 30)
@@ -382,7 +382,7 @@ def test_folder_of_images(pictures, detector):
     assert (np.sign(np.diff(x)) == np.sign(x[-1] - x[0])).all()
 
 
-def test_start_and_end(take, detector):
+def test_start_and_end(take):
     part = kinelift.animate(sample_path(), start=1.0, end=1.4).motions[0]
     whole = take.motions[0].times
     assert np.allclose(part.times, whole[(whole >= 1.0 - 1e-9) & (whole < 1.4)])

@@ -132,7 +132,7 @@ def test_a_moving_cameras_path_is_kept_when_solved_again(take, seen, tmp_path):
     assert np.abs(again.t_cam_world - moving.t_cam_world).max() < 1e-6
 
 
-def test_the_sample_stands_still(detector):
+def test_the_sample_stands_still():
     """Its camera does, and looking at the surroundings says so."""
     take = kinelift.animate(sample_path(), end=1.0)
     assert take.meta["camera_motion"] == "static"

@@ -1,13 +1,12 @@
-"""MediaPipe Pose: the default detector, whose weights come inside its wheel (0.10.21), 33 points with heels and toes.
+"""MediaPipe Pose, the default detector: its heavy network comes with kinelift, 33 points with heels and toes.
 
 Tracks several people at once, from frame to frame, without MediaPipe's own smoothing, because the whole-clip solve
 smooths without lag. A frame in which somebody is lost is searched again at once. A user's `.task` file runs through
-the current tasks API.
+MediaPipe's tasks API, for which the library must be installed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from kinelift.detect.base import Candidate
-from kinelift.detect.mediapipe_graphs import PoseGraphs, Region, Sighting, quiet_stderr
+from kinelift.detect.blazepose import PoseNetworks, Region, Sighting, sha256, weights
 from kinelift.detect.mediapipe_task import TaskModel
+from kinelift.detect.quiet import quiet_stderr
 from kinelift.errors import InputError, MissingExtraError
 from kinelift.records import Frame
 from kinelift.skeleton import MEDIAPIPE33
@@ -37,7 +37,8 @@ class MediaPipeDetector:
     """MediaPipe Pose.
 
     Args:
-        model: A `.task` file for the tasks API; None for the wheel's own full model.
+        model: None for the heavy network that comes with kinelift; another of MediaPipe's landmark networks as an
+            ONNX file that `scripts/convert_blazepose.py` made; or a `.task` file, for MediaPipe's own library.
         persons: How many people are tracked at once; each costs its share of time.
         min_confidence: Probability of a person below which detection and tracking count as failed.
     """
@@ -48,109 +49,91 @@ class MediaPipeDetector:
     def __init__(self, model: str | Path | None = None, persons: int = 3, min_confidence: float = 0.5) -> None:
         if persons < 1 or not 0 < min_confidence < 1:
             raise InputError("mediapipe: expected persons of at least 1 and min_confidence between 0 and 1")
-        self._mediapipe = _import_mediapipe()
-        self._model = None if model is None else Path(model)
+        self._model = weights("heavy") if model is None else Path(model)
         self._persons = persons
         self._min_confidence = min_confidence
-        if self._model is None and not hasattr(self._mediapipe, "solutions"):
-            version = self._mediapipe.__version__
-            raise MissingExtraError(f"the detector's own model (MediaPipe {version} carries none)", INSTALL)
-        if self._model is not None and not self._model.is_file():
-            raise InputError(f"{self._model}: no such file (expected a MediaPipe .task model)")
+        if not self._model.is_file():
+            raise InputError(f"{self._model}: no such file (expected a MediaPipe .task model or its landmarks' .onnx)")
+        self._mediapipe = None if self._model.suffix == ".onnx" else _import_mediapipe()
+        self._networks = (
+            PoseNetworks(self._model, min_confidence, min_confidence) if self._model.suffix == ".onnx" else None
+        )
 
     def detect(self, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
         """Persons per frame; see `Detector.detect`."""
-        return self._bundled(frames) if self._model is None else self._task(self._model, frames)
+        return self._task(frames) if self._networks is None else self._own(self._networks, frames)
 
     def provenance(self) -> dict[str, Any]:
-        """Library version and the weights' hash."""
-        if self._model is not None:
-            path = self._model
-        else:
-            path = Path(self._mediapipe.__file__).parent / "modules/pose_landmark/pose_landmark_full.tflite"
-        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-        return {
-            "detector": self.name,
-            "mediapipe": self._mediapipe.__version__,
-            "weights": path.name,
-            "weights_sha256": digest,
-        }
+        """Name and hash of the weights."""
+        about = {"detector": self.name, "weights": self._model.name, "weights_sha256": sha256(self._model)}
+        return about if self._mediapipe is None else about | {"mediapipe": self._mediapipe.__version__}
 
-    def _bundled(self, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
-        with PoseGraphs(self._min_confidence, self._min_confidence) as graphs:
-            regions: list[Region] = []
-            for i, frame in enumerate(frames):
-                image = np.ascontiguousarray(frame.image)
-                if min(image.shape[:2]) < MIN_SIDE_PX:
-                    yield []
-                    continue
-                seen = _tracked(graphs, image, regions)
-                is_turn = i % SEARCH_EVERY == 0
-                if is_turn or not seen or len(seen) < len(regions):
-                    self._admit(graphs, image, graphs.find(image), seen)
-                if is_turn and (not seen or i % SEARCH_SQUARES_EVERY == 0):
-                    self._search_squares(graphs, image, seen)
-                regions = [s.next_region for s in seen]
-                yield [_candidate(s.landmarks, s.world, image) for s in seen]
+    def _own(self, networks: PoseNetworks, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
+        regions: list[Region] = []
+        for i, frame in enumerate(frames):
+            image = np.ascontiguousarray(frame.image)
+            if min(image.shape[:2]) < MIN_SIDE_PX:
+                yield []
+                continue
+            seen = _tracked(networks, image, regions)
+            is_turn = i % SEARCH_EVERY == 0
+            if is_turn or not seen or len(seen) < len(regions):
+                self._admit(networks, image, networks.find(image), seen)
+            if is_turn and (not seen or i % SEARCH_SQUARES_EVERY == 0):
+                self._search_squares(networks, image, seen)
+            regions = [s.next_region for s in seen]
+            yield [_candidate(s.xy, s.visibility, s.world, image) for s in seen]
 
-    def _search_squares(self, graphs: PoseGraphs, image: np.ndarray, seen: list[Sighting]) -> None:
+    def _search_squares(self, networks: PoseNetworks, image: np.ndarray, seen: list[Sighting]) -> None:
         """Where the whole picture, scaled to the finder's 224 pixels, is too coarse to see somebody."""
         for left, top, side in _squares(image.shape[1], image.shape[0], small=not seen):
             square = np.ascontiguousarray(image[top : top + side, left : left + side])
-            self._admit(graphs, image, graphs.find(square, left, top), seen)
+            self._admit(networks, image, networks.find(square, left, top), seen)
 
-    def _admit(self, graphs: PoseGraphs, image: np.ndarray, regions: list[Region], seen: list[Sighting]) -> None:
+    def _admit(self, networks: PoseNetworks, image: np.ndarray, regions: list[Region], seen: list[Sighting]) -> None:
         """Add to `seen` the people of the finder's regions who are not in it yet."""
         for region in regions:
             if len(seen) >= self._persons:
                 return
             if any(region.overlaps(s.next_region) for s in seen):
                 continue
-            rough = graphs.look(image, region)
+            rough = networks.look(image, region)
             # The finder's region is rough: look again where the landmarks are.
-            sighting = None if rough is None else graphs.look(image, rough.next_region)
-            if sighting is not None and not _known(sighting, seen, image):
+            sighting = None if rough is None else networks.look(image, rough.next_region)
+            if sighting is not None and not _known(sighting, seen):
                 seen.append(sighting)
 
-    def _task(self, path: Path, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
-        with TaskModel(path, self._persons, self._min_confidence) as model:
+    def _task(self, frames: Iterable[Frame]) -> Iterator[list[Candidate]]:
+        with TaskModel(self._model, self._persons, self._min_confidence) as model:
             for frame in frames:
                 image = np.ascontiguousarray(frame.image)
-                yield [_candidate(points, world, image) for points, world in model.persons(image)]
+                yield [_candidate(*person, image) for person in model.persons(image)]
 
 
-def _candidate(points: Any, world: Any, image: np.ndarray) -> Candidate:
-    """MediaPipe's landmarks of one person: normalised to the picture's edges, so a pixel's centre is half a step in."""
+def _candidate(corner_xy: np.ndarray, visibility: np.ndarray, world: np.ndarray | None, image: np.ndarray) -> Candidate:
+    """One person's landmarks (33, 2), in pixels from the picture's corner, where a pixel's centre is half a step in."""
     height, width = image.shape[:2]
-    visibility = np.array([p.visibility if p.visibility is not None else 1.0 for p in points], float)
-    xy = _pixels(points, image) - 0.5
+    xy = corner_xy - 0.5
     outside = np.linalg.norm(xy - np.clip(xy, 0, (width - 1, height - 1)), axis=1)
     confidence = np.clip(visibility, 0, 1) * np.exp(-outside / (OUTSIDE_FALLOFF * max(width, height)))
-    in_metres = None if not world else np.array([(p.x, p.y, p.z) for p in world], float)
-    return Candidate(xy, confidence, in_metres)
+    return Candidate(xy, confidence, world)
 
 
-def _pixels(points: Any, image: np.ndarray) -> np.ndarray:
-    """(N, 2) pixels from the picture's corner."""
-    height, width = image.shape[:2]
-    return np.array([(p.x * width, p.y * height) for p in points], float)
-
-
-def _tracked(graphs: PoseGraphs, image: np.ndarray, regions: list[Region]) -> list[Sighting]:
+def _tracked(networks: PoseNetworks, image: np.ndarray, regions: list[Region]) -> list[Sighting]:
     """Who is still where the last frame said; of two that became one, the older."""
     seen: list[Sighting] = []
     for region in regions:
-        sighting = graphs.look(image, region)
-        if sighting is not None and not _known(sighting, seen, image):
+        sighting = networks.look(image, region)
+        if sighting is not None and not _known(sighting, seen):
             seen.append(sighting)
     return seen
 
 
-def _known(new: Sighting, seen: list[Sighting], image: np.ndarray) -> bool:
+def _known(new: Sighting, seen: list[Sighting]) -> bool:
     """Whether a sighting is somebody already seen in this frame, perhaps with left and right swapped."""
-    points = _pixels(new.landmarks, image)
+    points = new.xy
     for other in seen:
-        theirs = _pixels(other.landmarks, image)
+        theirs = other.xy
         near = SAME_PERSON * max(new.next_region.side, other.next_region.side)
         apart = min(np.linalg.norm(points - theirs[m], axis=1).mean() for m in (_AS_IS, _MIRRORED))
         if apart < near or _overlap(points, theirs) > SAME_BOX:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kinelift.detect.mediapipe_graphs import quiet_stderr
+from kinelift.detect.quiet import quiet_stderr
 from kinelift.errors import InputError
 
 _GRAPH = """
@@ -30,8 +30,8 @@ node {
 """
 _STEP_US = 1000
 
-# A person: the picture's landmarks and the world's, lists of objects with x, y, z, visibility.
-Person = tuple[Any, Any]
+# A person: landmarks (33, 2) in pixels from the picture's corner, visibility (33,), and (33, 3) metres or None.
+Person = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 class TaskModel:
@@ -70,7 +70,16 @@ class TaskModel:
         """People in the video's next RGB picture."""
         self._count += 1
         with quiet_stderr() if self._count == 1 else contextlib.nullcontext():
-            return self._run.persons(image, self._count)
+            people = self._run.persons(image, self._count)
+        return [_person(points, world, image) for points, world in people]
+
+
+def _person(points: Any, world: Any, image: np.ndarray) -> Person:
+    """Out of MediaPipe's lists of objects with x, y, z and visibility, of which those in the picture are shares of it."""
+    height, width = image.shape[:2]
+    xy = np.array([(p.x * width, p.y * height) for p in points], float)
+    visibility = np.array([1.0 if p.visibility is None else p.visibility for p in points], float)
+    return xy, visibility, np.array([(p.x, p.y, p.z) for p in world], float) if world else None
 
 
 class _OwnGraph:
@@ -99,7 +108,7 @@ class _OwnGraph:
             self._graph.observe_output_stream(name, self._latest.__setitem__, True)
         self._graph.start_run()
 
-    def persons(self, image: np.ndarray, count: int) -> list[Person]:
+    def persons(self, image: np.ndarray, count: int) -> list[tuple[Any, Any]]:
         from mediapipe.python import packet_creator, packet_getter
         from mediapipe.python._framework_bindings import image_frame
 
@@ -136,7 +145,7 @@ class _TasksApi:
         )
         self._landmarker = vision.PoseLandmarker.create_from_options(options)
 
-    def persons(self, image: np.ndarray, count: int) -> list[Person]:
+    def persons(self, image: np.ndarray, count: int) -> list[tuple[Any, Any]]:
         import mediapipe as mp
 
         picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=image)

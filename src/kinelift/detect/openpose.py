@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from kinelift.detect.base import Candidate
-from kinelift.detect.mediapipe_graphs import quiet_stderr
+from kinelift.detect.quiet import quiet_stderr
 from kinelift.errors import InputError, MissingExtraError, UnknownNameError
 from kinelift.records import Frame
 from kinelift.skeleton import OPENPOSE_COCO18, OPENPOSE_MPI15, Skeleton
