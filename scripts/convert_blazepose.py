@@ -4,8 +4,8 @@
     python scripts/convert_blazepose.py package/pose_landmark_heavy.tflite src/kinelift/assets/blazepose_heavy.onnx
 
 `blazepose_full` is made of `pose_landmark_full.tflite`, `blazepose_finder` of the `pose_detection.tflite` that is in
-MediaPipe's wheel. Kernels that bear it are stored in 8 bits, an output channel with its own scale; the rest in 16. What leads
-only to the silhouette, which nobody here looks at, is left out. Pictures go in as (1, 3, H, W).
+MediaPipe's wheel. Kernels that bear it are stored in 8 bits, an output channel with its own scale; the rest in 16.
+What leads only to the silhouette, which nobody here looks at, is left out. Pictures go in as (1, 3, H, W).
 """
 
 from __future__ import annotations

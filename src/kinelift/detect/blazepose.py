@@ -112,7 +112,7 @@ class PoseNetworks:
             return None
         said = said.reshape(-1, 5).astype(np.float64)
         inside = _refined(said[:, :2] / _LOOK_PX, heat[0])
-        xy = (inside - 0.5) * region.side @ region.axes.T + (region.x, region.y)
+        xy = (inside - 0.5) * region.side @ region.axes.T + np.array([region.x, region.y])
         # Beyond the landmarks come the two alignment points, then four that nobody uses.
         hips, reach = xy[_LANDMARKS : _LANDMARKS + 2]
         turned = world.reshape(-1, 3)[:_LANDMARKS].astype(np.float64)
@@ -144,7 +144,7 @@ def _cut(image: np.ndarray, region: Region, size: int, border: int) -> np.ndarra
     """(1, 3, size, size) float32 in [0, 1]: the region's square of an RGB picture."""
     half = region.side / 2
     corners = np.array([(-half, half), (-half, -half), (half, -half), (half, half)]) @ region.axes.T
-    source = (corners + (region.x, region.y)).astype(np.float32)
+    source = (corners + np.array([region.x, region.y])).astype(np.float32)
     target = np.array([(0, size), (0, 0), (size, 0), (size, size)], np.float32)
     square = cv2.warpPerspective(
         image, cv2.getPerspectiveTransform(source, target), (size, size), flags=cv2.INTER_LINEAR, borderMode=border

@@ -75,7 +75,7 @@ class TaskModel:
 
 
 def _person(points: Any, world: Any, image: np.ndarray) -> Person:
-    """Out of MediaPipe's lists of objects with x, y, z and visibility, of which those in the picture are shares of it."""
+    """Out of MediaPipe's lists of objects with x, y, z and visibility; in the picture, shares of its size."""
     height, width = image.shape[:2]
     xy = np.array([(p.x * width, p.y * height) for p in points], float)
     visibility = np.array([1.0 if p.visibility is None else p.visibility for p in points], float)
