@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from _kept import key_points
 from _protocol import View
 from kinelift import metrics
 from kinelift.camera import Camera, prior_focal_px, read_calibration
-from kinelift.detect import detect_video, read_keypoints
-from kinelift.detect.keypoints_npz import write_keypoints
+from kinelift.detect import read_keypoints
 from kinelift.lift import mapped
 from kinelift.records import Pose2D
 from kinelift.repair import repair
@@ -33,19 +33,11 @@ def balancing_views(data: Path, keypoints: Path, detector: str, repaired: bool) 
     out = []
     for i in CAMERAS:
         real = real_cameras[f"cam_0{i}"]
-        pose = _mediapipe(folder / f"cam0{i}.mp4", keypoints) if detector == "MediaPipe" else _openpose(folder, i, real)
+        pose = key_points(folder / f"cam0{i}.mp4", keypoints) if detector == "MediaPipe" else _openpose(folder, i, real)
         body = mapped(repair(pose)[0] if repaired else pose, BODY26).replaced(detector_3d=None)
         told = Camera.from_focal(prior_focal_px(pose.image_size), pose.image_size)
         out.append(View(f"cam0{i}", body, told, truth, real.R_cam_world @ np.array([0, -1.0, 0]), None))
     return out
-
-
-def _mediapipe(video: Path, keypoints: Path) -> Pose2D:
-    kept = keypoints / f"{video.stem}.npz"
-    if not kept.is_file():
-        keypoints.mkdir(parents=True, exist_ok=True)
-        write_keypoints(kept, detect_video(video).pose)
-    return read_keypoints(kept).pose
 
 
 def _openpose(folder: Path, i: int, camera: Camera) -> Pose2D:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from _balancing import CAMERAS
+from _kept import key_points
 from _world_baselines import placed
 from _world_measures import LIMBS
 from kinelift import metrics
@@ -22,8 +23,6 @@ from kinelift.cleanup import clean
 from kinelift.cleanup.evidence import Weights
 from kinelift.cleanup.settings import Settings
 from kinelift.datasets.mocap import SOLES
-from kinelift.detect import detect_video, read_keypoints
-from kinelift.detect.keypoints_npz import write_keypoints
 from kinelift.kinematics import STATURE_PRIOR_M, motion_positions
 from kinelift.lift import Lifter, answer, mapped
 from kinelift.records import Lifted, Motion, Pose2D
@@ -52,15 +51,6 @@ class Seen:
     lifted: Lifted
 
 
-def key_points(video: Path, work: Path) -> Pose2D:
-    """What the default detector says of a video, kept in WORK/keypoints."""
-    kept = work / "keypoints" / f"{video.stem}.npz"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_keypoints(kept, detect_video(video).pose)
-    return read_keypoints(kept).pose
-
-
 def seen(pose: Pose2D, camera: Camera, lifter: Lifter) -> Seen:
     mended = repair(within_picture(pose)[0])[0]
     return Seen(mapped(mended, BODY26), camera, answer(lifter, mapped(mended, lifter.skeleton), camera))
@@ -81,7 +71,7 @@ def balancing(table: Table, data: Path, work: Path, lifter: Lifter) -> None:
     cameras = read_calibration(folder / "calibration.toml")
     found: dict[str, list[np.ndarray]] = {PLAIN: [], SOLVED: []}
     for i in CAMERAS:
-        clip = seen(key_points(folder / f"cam0{i}.mp4", work), cameras[f"cam_0{i}"], lifter)
+        clip = seen(key_points(folder / f"cam0{i}.mp4", work / "keypoints"), cameras[f"cam_0{i}"], lifter)
         found[PLAIN].append(placed(clip.lifted, clip.pose, clip.camera, height, calibrated=True)[:, LIMBS])
         motion = clean(clip.lifted, clip.pose, clip.camera, height, calibrated=True).motion
         found[SOLVED].append(motion_positions(motion)[:, LIMBS])
@@ -106,7 +96,7 @@ def phone_clips(table: Table, data: Path, work: Path, lifter: Lifter) -> None:
     """How far planted feet get in their stances, and what that costs in the picture."""
     columns = ["stances", "planted %", "drift", "worst", "reproj px", "slide"]
     for name in PHONE_CLIPS:
-        pose = key_points(data / f"media/{name}.mp4", work)
+        pose = key_points(data / f"media/{name}.mp4", work / "keypoints")
         clip = seen(pose, Camera.from_focal(prior_focal_px(pose.image_size), pose.image_size), lifter)
         solve = _solver(clip)
         table.head(f"{name}: planted feet, mm a stance", columns)

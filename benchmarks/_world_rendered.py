@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from _filmed import write_video
+from _kept import key_points
 from _protocol import FPS, Place, seeded
 from _world_cases import ALONG, HAND_HELD, PAN, Case, Piece, grown, moving
-from _world_real import key_points
 from kinelift import metrics
 from kinelift.camera import Camera
 from kinelift.lift import mapped
@@ -43,7 +43,7 @@ def _case(number: int, action: str, move: str, work: Path) -> Case:
     piece = _piece(number, action)
     camera = moving(move, PLACE, piece.truth, seeded("rendered", number, "camera"))
     video = _drawn(piece, camera, f"{number}-{action}-{move.replace(' ', '-')}", work)
-    seen = key_points(video, work)
+    seen = key_points(video, work / "keypoints")
     lens = Camera.from_focal(camera.focal_px, camera.image_size)
     with open_frames(video) as frames:
         path = track_camera(frames, seen, lens)

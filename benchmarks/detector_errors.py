@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from _kept import key_points
 from kinelift.camera import Camera, read_calibration
-from kinelift.detect import detect_video, read_keypoints
-from kinelift.detect.keypoints_npz import write_keypoints
+from kinelift.detect import read_keypoints
 from kinelift.kinematics import STATURE_PRIOR_M, rotvec_to_matrix
 from kinelift.lift import mapped
 from kinelift.lift.rays import INPUT_JOINTS
@@ -161,12 +161,9 @@ def real_errors(data: Path, work: Path) -> dict[str, list[Errors]]:
     seen: dict[str, list[tuple[np.ndarray, np.ndarray, Camera]]] = {"MediaPipe": [], "OpenPose": []}
     for i in (1, 2, 3, 4):
         camera = cameras[f"cam_0{i}"]
-        kept = work / f"cam0{i}.npz"
-        if not kept.is_file():
-            write_keypoints(kept, detect_video(folder / f"cam0{i}.mp4").pose)
         theirs = folder / f"openpose/cam0{i}"
         poses = {
-            "MediaPipe": read_keypoints(kept).pose,
+            "MediaPipe": key_points(folder / f"cam0{i}.mp4", work),
             "OpenPose": read_keypoints(theirs, layout="body_25b", fps=60.0, image_size=camera.image_size).pose,
         }
         for name, pose in poses.items():

@@ -1,10 +1,10 @@
-"""Render the bundled sample clip and its exact truth, then ask the MediaPipe detector what it sees.
+"""Render the bundled sample clip and its exact truth, then ask the default detector what it sees.
 
     python benchmarks/make_sample.py                 writes src/kinelift/assets/sample.mp4 and sample_truth.npz
     python benchmarks/make_sample.py --check-only    only measures the clip that is there
 
 The motion is made by rule (kinelift.render.sample_motion) and the pictures by kinelift.render: no recorded person,
-no third-party asset, no model weights. The detector check needs the mediapipe extra and is skipped without it.
+no third-party asset, no model weights.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import av
 import numpy as np
 
 from kinelift.camera import Camera, prior_focal_px
+from kinelift.detect import detect_video
 from kinelift.kinematics import motion_positions, rotvec_to_matrix
 from kinelift.records import CONTACT_JOINTS, Motion
 from kinelift.render import Look, Renderer
@@ -72,19 +73,9 @@ def write_truth(path: Path, camera: Camera, motion: Motion, positions: np.ndarra
 
 
 def detect(path: Path) -> np.ndarray:
-    """(T, 33, 3) pixels and visibility of every frame by MediaPipe's video mode; NaN where nobody is found."""
-    import mediapipe as mp
-
-    rows = []
-    with av.open(str(path)) as container, mp.solutions.pose.Pose(model_complexity=1, static_image_mode=False) as pose:
-        for frame in container.decode(video=0):
-            found = pose.process(frame.to_ndarray(format="rgb24")).pose_landmarks
-            if found is None:
-                rows.append(np.full((33, 3), np.nan))
-            else:
-                size = np.array([frame.width, frame.height])
-                rows.append([(*(np.array([p.x, p.y]) * size - 0.5), p.visibility) for p in found.landmark])
-    return np.array(rows, float)
+    """(T, 33, 3) pixels and confidence of every frame; NaN where nobody is found."""
+    pose = detect_video(path).pose
+    return np.concatenate([pose.xy, pose.confidence[..., None]], -1)
 
 
 def report(seen: np.ndarray, camera: Camera, positions: np.ndarray) -> None:
@@ -100,7 +91,7 @@ def report(seen: np.ndarray, camera: Camera, positions: np.ndarray) -> None:
     swaps = found & (crossed.mean(1) < straight.mean(1))
     leg = [i for i, n in enumerate(LIMBS) if n.split("_")[1] in ("knee", "ankle")]
     leg_swaps = found & (crossed[:, leg].mean(1) < straight[:, leg].mean(1))
-    print(f"frames {len(seen)}, found {found.mean():.1%}, mean visibility {np.nanmean(seen[..., 2]):.2f}")
+    print(f"frames {len(seen)}, found {found.mean():.1%}, mean confidence {np.nanmean(seen[..., 2]):.2f}")
     print(
         f"left and right swapped in {swaps.sum()} frames, legs alone in {leg_swaps.sum()}: {np.nonzero(leg_swaps)[0]}"
     )
@@ -127,11 +118,6 @@ def main() -> None:
         write_truth(truth, camera, motion, positions)
     for path in (video, truth):
         print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
-    try:
-        import mediapipe  # noqa: F401
-    except ImportError:
-        print("the detector check is skipped: the mediapipe extra is not installed")
-        return
     report(detect(video), camera, positions)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from kinelift.errors import InputError
 from kinelift.safe.onnx import open_network
 
+LICENCE = "Apache-2.0 (The MediaPipe Authors)"
 _REGION_SCALE = 1.25
 _FINDER_PX, _LOOK_PX = 224, 256
 # The finder's grids of anchors: cells a side, anchors a cell.

@@ -13,6 +13,7 @@ _PACKAGES = ("numpy", "scipy", "onnxruntime", "av", "opencv-python-headless", "m
 def installed() -> list[str]:
     """Lines: versions, optional parts, weights with hash and licence."""
     from kinelift.detect import DETECTORS
+    from kinelift.detect.blazepose import LICENCE, sha256, weights
     from kinelift.export import EXPORTERS
     from kinelift.lift import LIFTERS, load_lifter
 
@@ -23,6 +24,7 @@ def installed() -> list[str]:
         except metadata.PackageNotFoundError:
             lines.append(f"  {name} not installed")
     lines += [f"detectors: {', '.join(DETECTORS)}", f"formats: {', '.join(EXPORTERS)}"]
+    lines.append(f"detector mediapipe: {LICENCE}, sha256 {sha256(weights('heavy'))[:16]}")
     for name in LIFTERS:
         about = load_lifter(name).provenance()
         lines.append(f"lifter {name}: {about.get('licence', 'licence unknown')}, sha256 {about.get('sha256', '')[:16]}")
