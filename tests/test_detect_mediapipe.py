@@ -101,6 +101,39 @@ def at(pose, joint):
     return pose.xy[:, MEDIAPIPE33.index(joint)]
 
 
+def answering(path, shapes, value):
+    """A network that takes pictures as a landmark network does and answers the same to all."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    picture = helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, 256, 256])
+    nodes, outputs = [helper.make_node("ReduceMax", ["picture"], ["most"], keepdims=0)], []
+    for name, shape in shapes.items():
+        filled = helper.make_tensor(
+            name + "_value", TensorProto.FLOAT, shape, np.full(shape, value, np.float32).ravel()
+        )
+        nodes.append(helper.make_node("Constant", [], [name + "_all"], value=filled))
+        nodes.append(helper.make_node("Add", [name + "_all", "most"], [name]))
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    graph = helper.make_graph(nodes, "g", [picture], outputs)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+LOOKED = {"195": (1, 195), "1": (1, 1), "heat": (1, 64, 64, 39), "117": (1, 117)}
+
+
+@pytest.mark.parametrize("shapes, value", [(LOOKED, np.nan), (LOOKED | {"heat": (1, 3, 3, 39)}, 0.9)])
+def test_answers_that_no_pose_network_gives_are_refused(tmp_path, shapes, value):
+    own = PoseNetworks(answering(tmp_path / "odd.onnx", shapes, value), 0.5, 0.5)
+    with pytest.raises(InputError, match=r"odd\.onnx: the network answers what no pose network does"):
+        own.look(np.full((64, 64, 3), 90, np.uint8), Region(32, 32, 64, 0.0))
+    fine = PoseNetworks(answering(tmp_path / "fine.onnx", LOOKED, 0.4), 0.5, 0.5)
+    black = np.zeros((64, 64, 3), np.uint8)
+    assert fine.look(black, Region(32, 32, 64, 0.0)) is None  # present with 0.4
+    assert fine.look(black + 90, Region(32, 32, 64, 0.0)).xy.shape == (33, 2)
+
+
 @pytest.mark.data
 def test_squats(data):
     seen = []

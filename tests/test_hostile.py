@@ -314,6 +314,7 @@ def outside(path):
 NETWORKS = {
     "lifter": lambda path: load_lifter(str(path)),
     "depth": DepthNetwork,
+    "mediapipe": lambda path: make_detector("mediapipe", model=path),
     "rtmpose": lambda path: make_detector("rtmpose", model=path),
 }
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -30,8 +29,9 @@ _SAME_PERSON_IOU = 0.3
 # Half the side of the square of a heat map around a landmark, and the least peak, that refine it.
 _HEAT_REACH, _HEAT_SURE = 4, 0.5
 _LANDMARKS = 33
-# Landmarks in the square, presence, heat maps, landmarks in metres.
-_LOOK_OUTPUTS = ["195", "1", "heat", "117"]
+# What the networks answer: boxes and their scores; landmarks in the square, presence, heat maps, landmarks in metres.
+_FOUND = {"12": (1, 2254, 12), "1": (1, 2254, 1)}
+_LOOKED = {"195": (1, 195), "1": (1, 1), "heat": (1, 64, 64, 39), "117": (1, 117)}
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,15 @@ class PoseNetworks:
     """
 
     def __init__(self, model: Path, min_found: float, min_present: float) -> None:
-        self._finder = _session(weights("finder"), {"12", "1"})
-        self._landmarks = _session(model, set(_LOOK_OUTPUTS))
+        self._finder = _Network(weights("finder"), _FINDER_PX, _FOUND)
+        self._landmarks = _Network(model, _LOOK_PX, _LOOKED)
         self._min_found, self._min_present = min_found, min_present
 
     def find(self, image: np.ndarray, left: int = 0, top: int = 0) -> list[Region]:
         """Regions of the persons in an RGB picture, the surest first, shifted by (left, top)."""
         height, width = image.shape[:2]
         whole = Region(width / 2, height / 2, max(width, height), 0.0)
-        picture = _cut(image, whole, _FINDER_PX, cv2.BORDER_CONSTANT) * 2 - 1
-        boxes, scores = self._finder.run(["12", "1"], {self._finder.get_inputs()[0].name: picture})
+        boxes, scores = self._finder(_cut(image, whole, _FINDER_PX, cv2.BORDER_CONSTANT) * 2 - 1)
         scores = _sigmoid(np.clip(scores[0, :, 0], -100, 100))
         sure = scores >= self._min_found
         people = _suppressed(_decoded(boxes[0])[sure], scores[sure])
@@ -107,9 +106,8 @@ class PoseNetworks:
 
     def look(self, image: np.ndarray, region: Region) -> Sighting | None:
         """Landmarks of the person in a region; None if there is nobody."""
-        picture = _cut(image, region, _LOOK_PX, cv2.BORDER_REPLICATE)
-        said, present, heat, world = self._landmarks.run(_LOOK_OUTPUTS, {self._landmarks.get_inputs()[0].name: picture})
-        if present[0, 0] <= self._min_present:
+        said, present, heat, world = self._landmarks(_cut(image, region, _LOOK_PX, cv2.BORDER_REPLICATE))
+        if not present[0, 0] > self._min_present:
             return None
         said = said.reshape(-1, 5).astype(np.float64)
         inside = _refined(said[:, :2] / _LOOK_PX, heat[0])
@@ -133,12 +131,26 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _session(path: Path, outputs: set[str]) -> Any:
-    session, _ = open_network(path, "cannot be read as a pose network", threads=0)
-    picture = [i.shape for i in session.get_inputs()]
-    if not outputs <= {o.name for o in session.get_outputs()} or [s[:2] for s in picture] != [[1, 3]]:
-        raise InputError(f"{path}: is not one of MediaPipe's pose networks (see scripts/convert_blazepose.py)")
-    return session
+class _Network:
+    """One of the networks: a picture (1, 3, size, size) in, finite answers of these names and shapes out."""
+
+    def __init__(self, path: Path, size: int, answers: dict[str, tuple[int, ...]]) -> None:
+        self._path, self._answers = path, answers
+        self._session, _ = open_network(path, "cannot be read as a pose network", threads=0)
+        inputs, given = self._session.get_inputs(), {o.name for o in self._session.get_outputs()}
+        if [i.shape for i in inputs] != [[1, 3, size, size]] or not set(answers) <= given:
+            raise InputError(f"{path}: is not one of MediaPipe's pose networks (see scripts/convert_blazepose.py)")
+        self._input = inputs[0].name
+
+    def __call__(self, picture: np.ndarray) -> list[np.ndarray]:
+        try:
+            said = self._session.run(list(self._answers), {self._input: picture})
+        except Exception as e:  # ONNX Runtime's exceptions share no base class
+            raise InputError(f"{self._path}: the network cannot run ({str(e).splitlines()[0][:120]})") from None
+        for x, shape in zip(said, self._answers.values(), strict=True):
+            if x.shape != shape or not np.isfinite(x).all():
+                raise InputError(f"{self._path}: the network answers what no pose network does")
+        return list(said)
 
 
 def _cut(image: np.ndarray, region: Region, size: int, border: int) -> np.ndarray:
