@@ -9,6 +9,7 @@ last frame's landmarks give. `scripts/convert_blazepose.py` made the files.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -134,7 +135,7 @@ def sha256(path: Path) -> str:
 class _Network:
     """One of the networks: a picture (1, 3, size, size) in, finite answers of these names and shapes out."""
 
-    def __init__(self, path: Path, size: int, answers: dict[str, tuple[int, ...]]) -> None:
+    def __init__(self, path: Path, size: int, answers: Mapping[str, tuple[int, ...]]) -> None:
         self._path, self._answers = path, answers
         self._session, _ = open_network(path, "cannot be read as a pose network", threads=0)
         inputs, given = self._session.get_inputs(), {o.name for o in self._session.get_outputs()}
