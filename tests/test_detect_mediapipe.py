@@ -101,7 +101,7 @@ def at(pose, joint):
     return pose.xy[:, MEDIAPIPE33.index(joint)]
 
 
-def answering(path, shapes, value):
+def answering(path, shapes, value, modesty="0"):
     """A network that takes pictures as a landmark network does and answers the same to all."""
     import onnx
     from onnx import TensorProto, helper
@@ -116,7 +116,9 @@ def answering(path, shapes, value):
         nodes.append(helper.make_node("Add", [name + "_all", "most"], [name]))
         outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     graph = helper.make_graph(nodes, "g", [picture], outputs)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {"modesty": modesty})
+    onnx.save(model, path)
     return path
 
 
@@ -132,6 +134,19 @@ def test_answers_that_no_pose_network_gives_are_refused(tmp_path, shapes, value)
     black = np.zeros((64, 64, 3), np.uint8)
     assert fine.look(black, Region(32, 32, 64, 0.0)) is None  # present with 0.4
     assert fine.look(black + 90, Region(32, 32, 64, 0.0)).xy.shape == (33, 2)
+
+
+def test_visibilities_are_raised_by_what_a_networks_file_says(tmp_path):
+    picture, region = np.full((64, 64, 3), 90, np.uint8), Region(32, 32, 64, 0.0)
+    odds = []
+    for modesty in ("0", "2.5"):
+        own = PoseNetworks(answering(tmp_path / f"{modesty}.onnx", LOOKED, 0.4, modesty), 0.5, 0.5)
+        visibility = own.look(picture, region).visibility
+        odds.append(np.log(visibility / (1 - visibility)))
+    np.testing.assert_allclose(odds[1] - odds[0], 2.5)
+    for odd in ("much", "nan", "1e9"):
+        with pytest.raises(InputError, match="expected a number as modesty"):
+            PoseNetworks(answering(tmp_path / "odd.onnx", LOOKED, 0.4, odd), 0.5, 0.5)
 
 
 @pytest.mark.data

@@ -68,7 +68,7 @@ class Sighting:
 
     Attributes:
         xy: (33, 2) pixels from the picture's corner.
-        visibility: (33,) in [0, 1].
+        visibility: (33,) in [0, 1], of the same meaning from every network.
         world: (33, 3) metres from the hips' middle, x right, y down, z away, in the camera's axes.
         next_region: Around the person.
     """
@@ -117,7 +117,7 @@ class PoseNetworks:
         hips, reach = xy[_LANDMARKS : _LANDMARKS + 2]
         turned = world.reshape(-1, 3)[:_LANDMARKS].astype(np.float64)
         turned[:, :2] = turned[:, :2] @ region.axes.T
-        visibility = _sigmoid(said[:_LANDMARKS, 3])
+        visibility = _sigmoid(said[:_LANDMARKS, 3] + self._landmarks.modesty)
         return Sighting(xy[:_LANDMARKS], visibility, turned, Region.from_points(hips, reach))
 
 
@@ -133,7 +133,10 @@ def sha256(path: Path) -> str:
 
 
 class _Network:
-    """One of the networks: a picture (1, 3, size, size) in, finite answers of these names and shapes out."""
+    """One of the networks: a picture (1, 3, size, size) in, finite answers of these names and shapes out.
+
+    `modesty` is by how much the log-odds of its visibilities are too low, beside those of MediaPipe's full network.
+    """
 
     def __init__(self, path: Path, size: int, answers: Mapping[str, tuple[int, ...]]) -> None:
         self._path, self._answers = path, answers
@@ -142,6 +145,13 @@ class _Network:
         if [i.shape for i in inputs] != [[1, 3, size, size]] or not set(answers) <= given:
             raise InputError(f"{path}: is not one of MediaPipe's pose networks (see scripts/convert_blazepose.py)")
         self._input = inputs[0].name
+        said = self._session.get_modelmeta().custom_metadata_map.get("modesty", "0")
+        try:
+            self.modesty = float(said)
+        except ValueError:
+            self.modesty = np.inf
+        if not abs(self.modesty) < 100:
+            raise InputError(f"{path}: expected a number as modesty in its metadata, got {said[:40]!r}")
 
     def __call__(self, picture: np.ndarray) -> list[np.ndarray]:
         try:
