@@ -23,8 +23,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 SILHOUETTE = (1, 256, 256, 1)
 LICENCE = "Apache-2.0, The MediaPipe Authors"
-# Added to the log-odds of a landmark's visibility. Of rendered people the heavy network says 0.08 where the full one says
-# 0.5 of points that are as wrong, 0.4 for 0.9: at all levels about 2.5 less (`benchmarks/detector_errors.py`).
+# Added to the log-odds of a landmark's visibility. Of rendered people the heavy network says 0.08 where the full one
+# says 0.5 of points that are as wrong, 0.4 for 0.9: always about 2.5 less (`benchmarks/detector_errors.py`).
 MODESTY = {"pose_landmark_heavy.tflite": 2.5}
 _NAMES = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
 _MODES = {(False, True): "half_pixel", (True, False): "align_corners", (False, False): "asymmetric"}
