@@ -9,6 +9,7 @@ last frame's landmarks give. `scripts/convert_blazepose.py` made the files.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -140,7 +141,7 @@ class _Network:
 
     def __init__(self, path: Path, size: int, answers: Mapping[str, tuple[int, ...]]) -> None:
         self._path, self._answers = path, answers
-        self._session, _ = open_network(path, "cannot be read as a pose network", threads=0)
+        self._session, _ = open_network(path, "cannot be read as a pose network", _cores())
         inputs, given = self._session.get_inputs(), {o.name for o in self._session.get_outputs()}
         if [i.shape for i in inputs] != [[1, 3, size, size]] or not set(answers) <= given:
             raise InputError(f"{path}: is not one of MediaPipe's pose networks (see scripts/convert_blazepose.py)")
@@ -162,6 +163,11 @@ class _Network:
             if x.shape != shape or not np.isfinite(x).all():
                 raise InputError(f"{self._path}: the network answers what no pose network does")
         return list(said)
+
+
+def _cores() -> int:
+    """Of those that this process may use; ONNX Runtime counts the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cut(image: np.ndarray, region: Region, size: int, border: int) -> np.ndarray:
