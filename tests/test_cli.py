@@ -193,7 +193,7 @@ def test_empty_video_file(animate, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(160, 120), (16, 16)])
-def test_video_with_nobody_in_it(animate, tmp_path, detector, size):
+def test_video_with_nobody_in_it(animate, tmp_path, size):
     grey = np.linspace(60, 180, size[0] * size[1] * 3).reshape(size[1], size[0], 3).astype(np.uint8)
     path = write_video(tmp_path / "room.mp4", [grey] * 8)
     refused(animate(path, fresh=True), "room.mp4")
@@ -490,7 +490,7 @@ def test_training_refuses(tmp_path, forked, monkeypatch, arguments, names):
 
 
 @pytest.mark.parametrize("send", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_while_detecting(tmp_path, detector, send):
+def test_stopped_while_detecting(tmp_path, send):
     out = tmp_path / "results" / "out"
     code, rest, errors = stopped_in_the_middle(["--sample"], out, send)
     assert code == 130

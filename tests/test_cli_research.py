@@ -106,7 +106,7 @@ def test_elepose_from_the_command_line(kinelift, mocap, tmp_path):
     refused(kinelift("train", "elepose", *options, "--out", tmp_path / "x", "--threads", 0), "threads")
 
 
-def test_demo_of_a_picture(kinelift, detector, tmp_path):
+def test_demo_of_a_picture(kinelift, tmp_path):
     with open_frames(sample_path(), 2.0, 2.1) as frames:
         image = next(iter(frames)).image
     picture = tmp_path / "person.png"

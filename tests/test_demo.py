@@ -427,7 +427,7 @@ def test_openpose_files_and_a_lifter_file_from_picture_to_pose(tmp_path, walked,
     assert {p.name for p in (tmp_path / "out").iterdir()} == ALL
 
 
-def test_the_sample_as_it_comes(detector, tmp_path):
+def test_the_sample_as_it_comes(tmp_path):
     """The default detector and lifter on the bundled clip, against its known truth."""
     shown = demo(sample_path(), tmp_path, "temporal")
     truth, times = sample_truth()

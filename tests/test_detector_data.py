@@ -328,7 +328,7 @@ def test_a_clip_is_checked(change):
         clip().replaced(**change)
 
 
-def test_the_real_detector_sees_the_figure(detector, monkeypatch, tmp_path):
+def test_the_real_detector_sees_the_figure(monkeypatch, tmp_path):
     monkeypatch.setattr(rendered, "FRAMES", 12)
     monkeypatch.setattr(detector_data, "CLIPS_PER_SHARD", 4)
     out = make_detector_data(tmp_path, [], 4, seed=0)

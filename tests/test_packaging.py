@@ -100,7 +100,7 @@ def test_wheel_holds_every_module_and_asset(wheel, tracked):
         held = {name for name in archive.namelist() if name.startswith("kinelift/")}
         shipped = {str(p.relative_to("src")) for p in tracked if p.parts[:2] == ("src", "kinelift")}
         assert held == shipped
-        for name in ("sample.mp4", "sample_truth.npz", "temporal.onnx"):
+        for name in ("sample.mp4", "sample_truth.npz", "temporal.onnx", "blazepose_heavy.onnx"):
             assert archive.read(f"kinelift/assets/{name}") == (ROOT / "src/kinelift/assets" / name).read_bytes()
         assert "kinelift/py.typed" in held
         licences = {Path(n).name for n in archive.namelist() if "/licenses/" in n}
@@ -108,7 +108,7 @@ def test_wheel_holds_every_module_and_asset(wheel, tracked):
 
 
 def test_wheel_is_small_enough_to_ship(wheel):
-    assert wheel.stat().st_size < 30e6
+    assert wheel.stat().st_size < 40e6  # lifters, and the detector's networks
 
 
 def readme_commands():
