@@ -21,7 +21,7 @@ from time import perf_counter
 import numpy as np
 
 import kinelift
-from _world_real import key_points
+from _kept import key_points
 from kinelift.detect.keypoints_npz import write_keypoints
 from kinelift.errors import KineliftError
 from kinelift.records import Pose2D
@@ -125,7 +125,7 @@ def cost(table: Table, data: Path, work: Path, threads: int, longest_s: float, r
     """All of it."""
     video = data / VIDEO
     against_detector(table, video, threads, runs)
-    rows = by_length(table, key_points(video, work), work, threads, longest_s)
+    rows = by_length(table, key_points(video, work / "keypoints"), work, threads, longest_s)
     if len(rows) > 1:
         plot(rows, fitted(table, rows), work)
 
