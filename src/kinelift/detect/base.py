@@ -5,9 +5,11 @@ A detector does not choose whom to follow and knows nothing of the clip's end: `
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -81,3 +83,9 @@ class Detection:
         """The frames between cuts."""
         edges = [0, *self.cuts, len(self.pose.times)]
         return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def sha256(path: Path) -> str:
+    """Of a network's file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

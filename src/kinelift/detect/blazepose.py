@@ -8,7 +8,6 @@ last frame's landmarks give. `scripts/convert_blazepose.py` made the files.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,12 +124,6 @@ class PoseNetworks:
 def weights(name: str) -> Path:
     """The file of "finder" or "heavy" that comes with kinelift."""
     return Path(str(files("kinelift") / "assets" / f"blazepose_{name}.onnx"))
-
-
-@cache
-def sha256(path: Path) -> str:
-    """Of a network's file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class _Network:

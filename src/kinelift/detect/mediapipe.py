@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from kinelift.detect.base import Candidate
-from kinelift.detect.blazepose import PoseNetworks, Region, Sighting, sha256, weights
+from kinelift.detect.base import Candidate, sha256
+from kinelift.detect.blazepose import PoseNetworks, Region, Sighting, weights
 from kinelift.detect.mediapipe_task import TaskModel
 from kinelift.detect.quiet import quiet_stderr
 from kinelift.errors import InputError, MissingExtraError
@@ -167,5 +167,5 @@ def _import_mediapipe() -> Any:
         with quiet_stderr():
             import mediapipe
     except ImportError as e:
-        raise MissingExtraError(f"the mediapipe detector (module {e.name})", INSTALL) from None
+        raise MissingExtraError(f"a MediaPipe .task model (module {e.name})", INSTALL) from None
     return mediapipe

@@ -6,7 +6,6 @@ detector. The files are the user's (`docs/demo.md` says whence); OpenCV reads Ca
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from kinelift.detect.base import Candidate
+from kinelift.detect.base import Candidate, sha256
 from kinelift.detect.quiet import quiet_stderr
 from kinelift.errors import InputError, MissingExtraError, UnknownNameError
 from kinelift.records import Frame
@@ -102,9 +101,9 @@ class OpenPoseDetector:
             "layout": self.skeleton.name,
             "input_size": list(self._size),
             "network": self._proto.name,
-            "network_sha256": _sha256(self._proto),
+            "network_sha256": sha256(self._proto),
             "weights": self._model.name,
-            "weights_sha256": _sha256(self._model),
+            "weights_sha256": sha256(self._model),
         }
 
     def _person(self, image: np.ndarray) -> Candidate:
@@ -223,8 +222,3 @@ def _reason(error: Exception) -> str:
     """OpenCV's own words without its path and line."""
     text = " ".join(str(error).split())
     return text.split("error: ")[-1][:120]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,14 +7,13 @@ MMPose's. The optional person detector is an RTMDet or YOLOX export whose output
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kinelift.detect.base import Candidate
+from kinelift.detect.base import Candidate, sha256
 from kinelift.errors import InputError, UnknownNameError
 from kinelift.records import Frame
 from kinelift.safe.onnx import open_network
@@ -103,10 +102,10 @@ class RTMPoseDetector:
             "onnxruntime": onnxruntime.__version__,
             "layout": self.skeleton.name,
             "weights": self._pose.path.name,
-            "weights_sha256": _sha256(self._pose.path),
+            "weights_sha256": sha256(self._pose.path),
         }
         if self._finder is not None:
-            facts |= {"person_weights": self._finder.path.name, "person_weights_sha256": _sha256(self._finder.path)}
+            facts |= {"person_weights": self._finder.path.name, "person_weights_sha256": sha256(self._finder.path)}
         return facts
 
 
@@ -259,7 +258,3 @@ def _infer(path: Path, session: Any, feeds: dict[str, np.ndarray]) -> dict[str, 
         return dict(zip(names, session.run(names, feeds), strict=True))
     except Exception as e:  # ONNX Runtime's own exceptions share no base class
         raise InputError(f"{path}: the network cannot run ({str(e).splitlines()[0][:120]})") from None
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -13,7 +13,8 @@ _PACKAGES = ("numpy", "scipy", "onnxruntime", "av", "opencv-python-headless", "m
 def installed() -> list[str]:
     """Lines: versions, optional parts, weights with hash and licence."""
     from kinelift.detect import DETECTORS
-    from kinelift.detect.blazepose import LICENCE, sha256, weights
+    from kinelift.detect.base import sha256
+    from kinelift.detect.blazepose import LICENCE, weights
     from kinelift.export import EXPORTERS
     from kinelift.lift import LIFTERS, load_lifter
 
