@@ -82,6 +82,16 @@ def test_the_shipped_finder_finds_what_mediapipes_finds(library, pictures):
             assert abs(ours[0].side / theirs[0].side - 1) < 0.05
 
 
+def test_answers_about_one_person_are_averaged_by_their_scores():
+    people = np.zeros((3, 12))
+    people[:, :4] = (0.1, 0.1, 0.5, 0.5), (0.7, 0.7, 0.9, 0.9), (0.12, 0.1, 0.52, 0.5)
+    people[:, 4:] = np.arange(3)[:, None]
+    kept = blazepose._suppressed(people, np.array([0.6, 0.7, 0.9]))
+    np.testing.assert_allclose(kept[:, 4], [(0.6 * 0 + 0.9 * 2) / 1.5, 1.0])  # the surest first
+    np.testing.assert_allclose(kept[0, 0], (0.6 * 0.1 + 0.9 * 0.12) / 1.5)
+    assert blazepose._suppressed(people[:0], np.zeros(0)).shape == (0, 12)
+
+
 def test_nobody_in_a_region(pictures):
     own = PoseNetworks(blazepose.weights("heavy"), 0.5, 0.5)
     assert own.find(np.full((200, 300, 3), 90, np.uint8)) == []
