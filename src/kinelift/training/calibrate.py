@@ -51,7 +51,7 @@ def calibrated(net: torch.nn.Module, batches: dict[str, Batch]) -> torch.nn.Modu
 
 
 def _sigma_shift(errors: list[np.ndarray], sigmas: list[np.ndarray]) -> float:
-    """What to add to the logarithm of sigma, above its floor: then the mean set has 89 % of its errors inside."""
+    """What to add to the logarithm of sigma, above its floor: then the mean set has 90 % of its errors inside."""
     free = [np.maximum(s**2 - DEFINITION_M**2, 0) for s in sigmas]
 
     def ratio(shift: float) -> float:
