@@ -24,11 +24,16 @@ def train_temporal(
     own_3d: Annotated[bool, typer.Option("--own-3d", help="Tell the network the detector's own 3D too")] = False,
     network: Annotated[str, typer.Option(help="temporal, single-frame or videopose3d")] = "temporal",
     channels: Annotated[int | None, typer.Option(help="Width of the network")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Hidden units a layer of the temporal network")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Name or ONNX file of the lifter whose weights to begin from")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Optimiser steps")] = 20000,
     batch: Annotated[int, typer.Option(help="Windows a step")] = 48,
     random: Annotated[int, typer.Option(help="Windows of randomly moving joints")] = 8000,
     actions: Annotated[int, typer.Option(help="Clips of generated actions")] = 2500,
     learning_rate: Annotated[float, typer.Option(help="Of the matrices (Muon)")] = 3e-3,
+    decay: Annotated[float, typer.Option(help="Share of the steps, the last ones, over which that falls")] = 0.4,
     seed: Annotated[int, typer.Option(help="Seed of numpy and torch")] = 0,
     threads: Annotated[int, typer.Option(help="Torch threads")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
@@ -46,16 +51,20 @@ def train_temporal(
 
     if network not in NETWORKS:
         raise InputError(f"--network {network}: expected one of {', '.join(NETWORKS)}")
+    if hidden is not None and (network != "temporal" or hidden < 1):
+        raise InputError(f"--hidden {hidden}: only the temporal network has hidden units, 1 or more a layer")
+    if not 0 <= decay <= 1:
+        raise InputError(f"--decay {decay}: expected a share from 0 to 1")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     clips = [c for d in data for c in training_clips(dataset, d)] if dataset else []
     config = Config(
-        steps, batch, random=random, actions=actions, network=network, channels=channels,
-        learning_rate=learning_rate, own_3d=own_3d, seed=seed, threads=threads,
+        steps, batch, random=random, actions=actions, network=network, channels=channels, hidden=hidden,
+        learning_rate=learning_rate, decay=decay, own_3d=own_3d, seed=seed, threads=threads,
     )  # fmt: skip
     with Progress() as progress:
         path = train(
             config, [] if dataset else data, out, resume, lambda done, total: progress("train", done, total),
-            detector_data, accelerator, devices, real_poses, clips,
+            detector_data, accelerator, devices, real_poses, clips, start,
         )  # fmt: skip
     typer.echo(f"wrote {path}")
 

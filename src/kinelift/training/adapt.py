@@ -11,13 +11,11 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from kinelift.datasets.mocap import Clip, contact_labels
 from kinelift.errors import InputError, MissingExtraError
-from kinelift.lift import OnnxLifter, load_lifter
 from kinelift.lift.rays import RATE_HZ
 from kinelift.training.actions import generate_actions
 from kinelift.training.detected import DROPPED, Detected
@@ -34,7 +32,7 @@ except ImportError:  # pragma: no cover - depends on the installation
 
 from kinelift.training import temporal
 from kinelift.training.calibrate import calibrated
-from kinelift.training.checkpoint import read_network
+from kinelift.training.checkpoint import named_network
 from kinelift.training.export import export
 from kinelift.training.network import Prediction, TemporalNet
 from kinelift.training.precision import native_bfloat16
@@ -141,7 +139,7 @@ def adapt(
     _check_places(folder, out)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    path, source = _network(lifter, config)
+    path, source = named_network(lifter, "adapted")
     footage, ignored = read_footage(folder, view or View(), tell)
     clips = temporal.read_clips(data) if data else []
     rendered = [c for d in detector_data or [] for c in read_detector_data(d)]
@@ -180,15 +178,6 @@ def _check_places(folder: Path, out: Path) -> None:
         raise InputError(f"{out}: already holds a lifter.onnx; choose another --out or move it away")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder")
-
-
-def _network(lifter: str, config: AdaptConfig) -> tuple[Path, Any]:
-    found = load_lifter(lifter, config.threads)
-    if not isinstance(found, OnnxLifter):
-        raise InputError(f"lifter '{lifter}': is code; only lifters in ONNX files can be adapted")
-    source = read_network(found.path)
-    source.net.train()
-    return found.path, source
 
 
 def _sources(clips: list[Clip], rendered: list[DetectorClip], config: AdaptConfig) -> Sources:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kinelift.errors import InputError, MissingExtraError
+from kinelift.lift import OnnxLifter, load_lifter
 from kinelift.lift.onnx import FORMAT
 from kinelift.lift.rays import FEATURES, OPINION
 from kinelift.safe.onnx import open_network, read_onnx
@@ -82,6 +83,14 @@ def read_network(path: Path) -> Source:
     if not off < _TOLERANCE:
         raise InputError(f"{foreign} (the network read from it answers otherwise, by {off:.2g})")
     return Source(net, own, about)
+
+
+def named_network(lifter: str, purpose: str) -> tuple[Path, Source]:
+    """The file and the network of a lifter as `--lifter` names it: a name or an ONNX file. Raises `InputError`."""
+    found = load_lifter(lifter)
+    if not isinstance(found, OnnxLifter):
+        raise InputError(f"lifter '{lifter}': is code; only lifters in ONNX files can be {purpose}")
+    return found.path, read_network(found.path)
 
 
 def _weights(graph: Any) -> dict[str, torch.Tensor]:

@@ -122,6 +122,7 @@ class TemporalNet(nn.Module):
 
     def __init__(self, channels: int = 256, hidden: int = 1536, dilations: tuple[int, ...] = (1, 1, 2, 4, 8, 4, 2, 1)):
         super().__init__()
+        self.channels, self.hidden, self.dilations = channels, hidden, dilations
         self.stem = nn.Linear(PAIR * (FEATURES + OPINION), channels)
         self.blocks = nn.Sequential(*(Block(channels, hidden, d) for d in dilations))
         self.norm = nn.LayerNorm(channels)
@@ -143,3 +144,17 @@ class TemporalNet(nn.Module):
             y = self.head(x).unflatten(2, (PAIR, OUTPUTS)).flatten(1, 2)
             trust = self.trust(x).unflatten(2, (PAIR, SEEN)).flatten(1, 2)
             return read_heads(y[:, :count], features, trust[:, :count])
+
+
+def widened(net: TemporalNet, hidden: int) -> TemporalNet:
+    """The same answers from a network with more hidden units a layer, the new ones silent at first.
+
+    What goes into them is drawn, what comes out of them begins at zero (after Chen et al. 2016, "Net2Net").
+    """
+    out = TemporalNet(net.channels, hidden, net.dilations)
+    with torch.no_grad():
+        for (name, new), old in zip(out.state_dict().items(), net.state_dict().values(), strict=True):
+            if name.endswith("spread.weight"):
+                new.zero_()
+            new[tuple(slice(n) for n in old.shape)] = old
+    return out

@@ -35,9 +35,10 @@ except ImportError:  # pragma: no cover - depends on the installation
 
 from kinelift.training.baselines import BASELINES
 from kinelift.training.calibrate import calibrated
+from kinelift.training.checkpoint import Source, named_network
 from kinelift.training.export import export
 from kinelift.training.muon import Muon
-from kinelift.training.network import Prediction, TemporalNet
+from kinelift.training.network import Prediction, TemporalNet, widened
 from kinelift.training.precision import mixed
 from kinelift.training.real_poses import RealPoses
 
@@ -61,7 +62,8 @@ class Config:
         random: Windows of motion generated angle by angle, made at the start.
         actions: Eight-second clips of generated actions, made at the start.
         network: A key of `NETWORKS`.
-        channels: Width of the network; None: its own.
+        channels: Width of the network; None: its own, or that of the lifter it starts from.
+        hidden: Hidden units a layer of the temporal network; None likewise.
         learning_rate: Of matrices, by Muon; everything else has AdamW's, which is two thirds of it.
         decay: Share of the steps over which the rate falls.
         own_3d: Whether the network is told a detector's own 3D of rendered clips, in most of their windows.
@@ -77,6 +79,7 @@ class Config:
     actions: int = 2500
     network: str = "temporal"
     channels: int | None = None
+    hidden: int | None = None
     learning_rate: float = 3e-3
     decay: float = 0.4
     own_3d: bool = False
@@ -233,22 +236,25 @@ def train(
     devices: int | str = 1,
     real_poses: Path | None = None,
     clips: Sequence[Clip] = (),
+    start: str | None = None,
 ) -> Path:
     """Train and export; returns the path of `lifter.onnx`. Metrics go to `metrics.csv` and, if installed, TensorBoard.
 
     `clips` join those of `data`, which may then be empty: `datasets.as_clips` makes them of Human3.6M's or
     MPI-INF-3DHP's poses. `real_poses` is an .npy file of MPII poses, which join without their 3D
-    (`training.real_poses`).
+    (`training.real_poses`). `start` names a lifter, or is one's file: the run goes on from those weights, with more
+    hidden units if `config` says so. A checkpoint that is resumed goes before it.
 
-    Raises `InputError` for data that cannot be read.
+    Raises `InputError` for data that cannot be read, and for a start that is no such lifter or of another width.
     """
     torch.set_num_threads(config.threads)
+    source = _source(config, start) if start else None
     real = RealPoses(real_poses, config.real_windows, config.seed) if real_poses else None
     sources, checks = _data(config, data, detector_data or [], clips)
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=mixed(accelerator), loggers=_loggers(out))
     fabric.launch()
     out.mkdir(parents=True, exist_ok=True)
-    net, optimisers, first = _start(config, out / "checkpoint.pt" if resume else None)
+    net, optimisers, first = _begin(config, source, out / "checkpoint.pt" if resume else None)
     model, *running = fabric.setup(net, *optimisers)
     dataset = Steps(sources, config, first, fabric.global_rank)
     batches = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4)
@@ -266,6 +272,7 @@ def train(
     said = _DATA if sources.detected is None else f"{_DATA}; rendered clips seen by a detector"
     said = said if real is None else f"{said}; MPII 2D poses"
     said = "; ".join([said, *sorted({c.name.partition("/")[0] for c in clips})])
+    said = said if source is None else f"{said}; begun from weights of: {source.about.get('training_data', 'unknown')}"
     return export(calibrated(net, checks), out / "lifter.onnx", asdict(config), row, config.own_3d, said)
 
 
@@ -288,11 +295,27 @@ def _data(
     return read_sources(config, train_clips, Detected(kept, config.frames, config.own_3d) if kept else None), checks
 
 
-def _start(config: Config, checkpoint: Path | None) -> tuple[torch.nn.Module, list[torch.optim.Optimizer], int]:
-    """A network, its optimisers and the steps already done: fresh, or from a checkpoint where there is one."""
+def _source(config: Config, start: str) -> Source:
+    """The lifter that a run goes on from, which must be of the network that `config` describes."""
+    source = named_network(start, "trained on")[1]
+    channels, hidden = source.net.channels, source.net.hidden
+    if config.network != "temporal" or config.own_3d != source.reads_own_3d:
+        own = "with" if source.reads_own_3d else "without"
+        raise InputError(f"{start}: a temporal lifter {own} a detector's own 3D; a run from it must be of that kind")
+    if config.channels not in (None, channels) or (config.hidden or hidden) < hidden:
+        raise InputError(f"{start}: has {channels} channels, which stay, and {hidden} hidden units, which only grow")
+    return source
+
+
+def _begin(
+    config: Config, source: Source | None, checkpoint: Path | None
+) -> tuple[torch.nn.Module, list[torch.optim.Optimizer], int]:
+    """A network, its optimisers and the steps done: fresh, from another lifter, or from a checkpoint there is."""
     torch.manual_seed(config.seed)
-    make = NETWORKS[config.network]
-    net = make() if config.channels is None else make(config.channels)
+    size = {k: v for k in ("channels", "hidden") if (v := getattr(config, k)) is not None}
+    net = NETWORKS[config.network](**size) if source is None else source.net.train()
+    if source is not None and config.hidden:
+        net = widened(source.net, config.hidden).train()
     optimisers = _optimisers(net, config)
     if checkpoint is None or not checkpoint.exists():
         return net, optimisers, 0
