@@ -368,7 +368,7 @@ def test_truncated_video(animate, tmp_path, frames):
 
 def test_person_who_leaves_for_two_seconds(animate, tmp_path, frames, room):
     path = write_video(tmp_path / "away.mp4", [*frames[:30:3], *[room] * 20, *frames[30:60:3]], fps=10)
-    motion = finished(animate(path), "unseen for 2.", "not seen in")
+    motion = finished(animate(path), "unseen for 2.", "not found in")
     assert len(motion.times) == 40
     assert not motion.observed[12:28].any()
     assert motion.observed[:9].all()
@@ -378,7 +378,7 @@ def test_person_who_leaves_for_two_seconds(animate, tmp_path, frames, room):
 def test_a_black_second(animate, tmp_path, frames):
     black = np.zeros_like(frames[0])
     path = write_video(tmp_path / "black.mp4", [*frames[:30:3], *[black] * 10, *frames[30:60:3]], fps=10)
-    finished(animate(path), "not seen in 10 of 30 frames")
+    finished(animate(path), "not found in 10 of 30 frames")
 
 
 def test_video_of_one_frame(animate, tmp_path, frames):

@@ -118,7 +118,7 @@ def _remarks(name: str, pose: Pose2D, persons: int, cut_times: list[float]) -> l
     missing = 1.0 - float(pose.detected.mean())
     if missing > 0:
         count = int((~pose.detected).sum())
-        lines.append(f"{name}: the person is not seen in {count} of {len(pose.times)} frames ({missing:.0%})")
+        lines.append(f"{name}: the person is not found in {count} of {len(pose.times)} frames ({missing:.0%})")
     if persons > 1:
         lines.append(f"{name}: {persons} persons seen, person {pose.person_id} followed; choose with --person")
     return lines
